@@ -1,0 +1,44 @@
+/*
+ * Line framing: bytes come in with arbitrary splits, whole lines come out. Both ends use it.
+ *
+ * The reader owns one buffer that grows up to `max` bytes and shrinks back when a large line has gone. A line
+ * longer than `max` is reported once, as LINE_TOO_LONG, and its rest is skipped without being kept.
+ *
+ *     char *room; size_t n;
+ *     line_reader_room(&r, &room, &n)   where to read() to, at least 1 byte
+ *     line_reader_filled(&r, got)
+ *     while ((k = line_reader_next(&r, &line, &len)) != LINE_NONE) ...
+ *
+ * A line is given without its '\n', which stays in the buffer behind it (so a parser may rely on line[len] == '\n').
+ * It is valid until the next line_reader_room. Not thread-safe.
+ */
+#ifndef IMD_PROTOCOL_LINE_H
+#define IMD_PROTOCOL_LINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum line_result { LINE_NONE, LINE_READY, LINE_TOO_LONG };
+
+struct line_reader {
+    char *buffer;
+    size_t capacity;
+    size_t start;   /* first byte not yet given out */
+    size_t scanned; /* bytes from start that are known to hold no '\n' */
+    size_t filled;
+    size_t max;
+    bool skipping; /* inside the rest of a line that was too long */
+};
+
+void line_reader_init(struct line_reader *r, size_t max);
+void line_reader_deinit(struct line_reader *r); /* safe to call twice */
+
+/* 0 or -ENOMEM. */
+int line_reader_room(struct line_reader *r, char **room, size_t *size);
+void line_reader_filled(struct line_reader *r, size_t n);
+enum line_result line_reader_next(struct line_reader *r, char **line, size_t *len);
+
+/* Bytes of an unfinished line that are kept. */
+size_t line_reader_pending(const struct line_reader *r);
+
+#endif
