@@ -1,1 +1,587 @@
-/* being written */
+/*
+ * imd: joins session, hub and transport, which do not know each other, on one loop.
+ *
+ * Order of a turn: what the sockets brought (transport, clients), timers and signals; then the hooks: what is due in
+ * the session, the hub's writes, and the session's timer anew.
+ */
+#include "config.h"
+#include "hub.h"
+#include "link.h"
+#include "listener.h"
+#include "log.h"
+#include "loop.h"
+#include "netwatch.h"
+#include "options.h"
+#include "session.h"
+#include "transport.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+#include <time.h>
+
+#define SHUTDOWN_MS 5000 /* how long SIGTERM waits for the server's answers */
+#define RANDOM_WORDS 64  /* drawn from the kernel at a time */
+
+struct daemon {
+    struct options options;
+    struct config *config;
+    char url_shown[URL_PATH_MAX + URL_AUTHORITY_MAX + 8];
+    struct loop *loop;
+    struct transport *transport;
+    struct session *session;
+    struct hub *hub;
+    struct netwatch *netwatch;
+    struct listener listener;
+    struct loop_hook due, arm;
+    struct sd_event_source *timer;
+    uint64_t armed_ms; /* what the timer is set to; UINT64_MAX: nothing */
+    uint64_t random[RANDOM_WORDS];
+    unsigned random_left;
+    bool stopping;
+};
+
+static struct session_time now_of(struct daemon *d)
+{
+    return (struct session_time){loop_now_ms(d->loop), loop_wall_ms(d->loop)};
+}
+
+/* ---- session -> transport ------------------------------------------------------------------------------------------- */
+
+static void io_open(void *self)
+{
+    transport_open(((struct daemon *)self)->transport);
+}
+
+static uint8_t *io_reserve(void *self, size_t n)
+{
+    return transport_reserve(((struct daemon *)self)->transport, n);
+}
+
+static void io_commit(void *self, size_t n)
+{
+    transport_commit(((struct daemon *)self)->transport, n);
+}
+
+static bool io_congested(void *self)
+{
+    return transport_congested(((struct daemon *)self)->transport);
+}
+
+static void io_ping(void *self)
+{
+    transport_ping(((struct daemon *)self)->transport);
+}
+
+static void io_close(void *self, unsigned code, enum link_reason reason)
+{
+    transport_close(((struct daemon *)self)->transport, code, reason);
+}
+
+static void io_abort(void *self, enum link_reason reason)
+{
+    transport_abort(((struct daemon *)self)->transport, reason);
+}
+
+static void io_pause(void *self, bool on)
+{
+    transport_pause(((struct daemon *)self)->transport, on);
+}
+
+static uint64_t io_clock_us(void *self)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+static uint64_t io_random(void *self)
+{
+    struct daemon *d = self;
+
+    if (!d->random_left) {
+        if (getrandom(d->random, sizeof d->random, 0) != (ssize_t)sizeof d->random)
+            abort(); /* cannot happen for so few bytes once the kernel is up */
+        d->random_left = RANDOM_WORDS;
+    }
+    return d->random[--d->random_left];
+}
+
+static struct transport_counters io_counters(void *self)
+{
+    return transport_counters(((struct daemon *)self)->transport);
+}
+
+/* ---- transport -> session ------------------------------------------------------------------------------------------- */
+
+static void on_opened(void *self)
+{
+    session_opened(((struct daemon *)self)->session, now_of(self));
+}
+
+static void on_closed(void *self, const struct transport_end *end)
+{
+    session_closed(((struct daemon *)self)->session, end, now_of(self));
+}
+
+static void on_message(void *self, const uint8_t *bytes, size_t len)
+{
+    session_message(((struct daemon *)self)->session, bytes, len, now_of(self));
+}
+
+static void on_text_message(void *self, size_t len)
+{
+    session_text_message(((struct daemon *)self)->session, len);
+}
+
+static void on_alive(void *self)
+{
+    session_alive(((struct daemon *)self)->session, now_of(self));
+}
+
+static void on_pong(void *self)
+{
+    session_pong(((struct daemon *)self)->session, now_of(self));
+}
+
+static void on_drained(void *self)
+{
+    session_drained(((struct daemon *)self)->session);
+}
+
+/* ---- hub -> session ------------------------------------------------------------------------------------------------- */
+
+static enum error link_send(void *self, struct link_send *s)
+{
+    return session_send(((struct daemon *)self)->session, s, now_of(self));
+}
+
+static void link_connect(void *self)
+{
+    session_connect(((struct daemon *)self)->session, now_of(self));
+}
+
+static void link_disconnect(void *self)
+{
+    session_disconnect(((struct daemon *)self)->session, LINK_REASON_REQUESTED, now_of(self));
+}
+
+static void link_reconnect(void *self)
+{
+    session_reconnect(((struct daemon *)self)->session, now_of(self));
+}
+
+static enum link_state link_state(void *self)
+{
+    return session_state(((struct daemon *)self)->session);
+}
+
+static void link_write_status(void *self, struct json_writer *w, bool whole)
+{
+    session_write_status(((struct daemon *)self)->session, w, whole, now_of(self));
+}
+
+static void link_write_stats(void *self, struct json_writer *w)
+{
+    session_write_stats(((struct daemon *)self)->session, w);
+}
+
+static bool link_congested(void *self)
+{
+    return session_congested(((struct daemon *)self)->session);
+}
+
+static void link_pause(void *self, bool on)
+{
+    session_pause(((struct daemon *)self)->session, on, now_of(self));
+}
+
+/* ---- Configuration -------------------------------------------------------------------------------------------------- */
+
+static struct session_options session_options_of(const struct daemon *d)
+{
+    const struct config *c = d->config;
+
+    return (struct session_options){
+        .url = d->url_shown,
+        .user_id = c->user_id,
+        .ping_gap_ms = c->ping_gap_ms,
+        .ping_timeout_ms = c->ping_timeout_ms,
+        .reconnect_min_ms = c->reconnect_min_ms,
+        .reconnect_max_ms = c->reconnect_max_ms,
+        .reconnect_stable_ms = c->reconnect_stable_ms,
+        .ack_timeout_ms = c->ack_timeout_ms,
+        .disconnect_signals = c->disconnect_signals,
+        .no_reconnect_codes = c->no_reconnect_codes,
+        .no_reconnect_count = c->no_reconnect_count,
+        .pending_max = c->max_pending,
+        .message_max = c->max_message,
+        .inline_binary = c->inline_binary,
+    };
+}
+
+static struct transport_options transport_options_of(const struct config *c)
+{
+    return (struct transport_options){
+        .url = c->url,
+        .ca_file = c->ca_file,
+        .cert_file = c->cert_file,
+        .key_file = c->key_file,
+        .headers = c->headers,
+        .header_file = c->header_file,
+        .proxy_host = c->has_proxy ? c->proxy_host : NULL,
+        .proxy_port = c->proxy_port,
+        .message_max = c->max_message,
+    };
+}
+
+static struct hub_options hub_options_of(const struct daemon *d)
+{
+    const struct config *c = d->config;
+
+    return (struct hub_options){
+        .account = d->options.account,
+        .ring_size = c->ring_size,
+        .max_line = c->max_line,
+        .max_message = c->max_message,
+        .max_clients = c->max_clients,
+        .max_clients_per_user = c->max_clients_per_user,
+        .max_pending = c->max_pending,
+        .stall_timeout_ms = c->stall_timeout_ms,
+    };
+}
+
+static void use_config(struct daemon *d, struct config *c)
+{
+    d->config = c;
+    url_blank(c->url_text, d->url_shown, sizeof d->url_shown);
+}
+
+/* The rooms point into the configuration: the old one goes last. */
+static void apply_reload(struct daemon *d, struct config *next)
+{
+    struct config *old = d->config;
+    bool moved = strcmp(old->url_text, next->url_text) != 0;
+    struct session_options s;
+    struct hub_options h;
+
+    use_config(d, next);
+    s = session_options_of(d);
+    h = hub_options_of(d);
+    session_configure(d->session, &s);
+    hub_configure(d->hub, &h);
+    config_free(old);
+    if (moved && session_state(d->session) != LINK_DISCONNECTED)
+        session_reconnect(d->session, now_of(d));
+}
+
+static void reload(struct daemon *d)
+{
+    char text[512];
+    struct config *next;
+    struct transport_options t;
+    int r = config_load(&next, d->options.config, text, sizeof text);
+
+    if (r < 0) {
+        log_error("not reloaded: %s", text);
+        return;
+    }
+    if (config_changed(d->config, next, CONFIG_START, text, sizeof text))
+        log_warning("%s: changed, but only a restart can apply it: %s", d->options.config, text);
+    config_keep_start(next, d->config);
+    config_changed(d->config, next, CONFIG_RELOAD, text, sizeof text);
+    t = transport_options_of(next);
+    r = transport_configure(d->transport, &t);
+    if (r < 0) {
+        log_error("not reloaded: %s: CaFile, CertFile or KeyFile cannot be used: %s", d->options.config, strerror(-r));
+        config_free(next);
+        return;
+    }
+    apply_reload(d, next);
+    log_notice("%s: reloaded; changed: %s", d->options.config, *text ? text : "nothing");
+}
+
+/* ---- Events of the process ------------------------------------------------------------------------------------------ */
+
+static int on_hangup(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
+               (unsigned long long)t.tv_sec * 1000000 + (unsigned long long)t.tv_nsec / 1000);
+    reload(userdata);
+    sd_notify(0, "READY=1");
+    return 0;
+}
+
+static int on_terminate(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
+{
+    struct daemon *d = userdata;
+
+    if (d->stopping)
+        return 0;
+    d->stopping = true;
+    log_notice("stopping");
+    sd_notify(0, "STOPPING=1");
+    hub_stop_accepting(d->hub);
+    listener_close(&d->listener);
+    session_shutdown(d->session, loop_now_ms(d->loop) + SHUTDOWN_MS, now_of(d));
+    return 0;
+}
+
+static void on_network_change(void *self, enum netwatch_change what)
+{
+    session_network_changed(((struct daemon *)self)->session, now_of(self));
+}
+
+static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
+{
+    ((struct daemon *)userdata)->armed_ms = UINT64_MAX; /* what is due is done by the hook */
+    return 0;
+}
+
+static void hook_due(struct loop_hook *hook)
+{
+    struct daemon *d = (struct daemon *)((char *)hook - offsetof(struct daemon, due));
+
+    if (session_deadline(d->session) <= loop_now_ms(d->loop))
+        session_tick(d->session, now_of(d));
+}
+
+/*
+ * The timer is only ever brought forward: when it fires too early, nothing is due and it is set anew. So a stream of sends and acks,
+ * each of which moves the deadline back, costs no system call.
+ */
+static void hook_arm(struct loop_hook *hook)
+{
+    struct daemon *d = (struct daemon *)((char *)hook - offsetof(struct daemon, arm));
+    uint64_t deadline = session_deadline(d->session);
+
+    if (d->stopping && session_finished(d->session)) {
+        hub_flush(d->hub);
+        loop_stop(d->loop);
+        return;
+    }
+    if (deadline >= d->armed_ms)
+        return;
+    d->armed_ms = deadline;
+    sd_event_source_set_time(d->timer, deadline * 1000);
+    sd_event_source_set_enabled(d->timer, SD_EVENT_ONESHOT);
+}
+
+/* ---- Start and end ---------------------------------------------------------------------------------------------------- */
+
+static int fail(const char *what, int error)
+{
+    fprintf(stderr, "imd: %s: %s\n", what, strerror(-error));
+    return error;
+}
+
+static int make_transport(struct daemon *d)
+{
+    static const struct transport_listener calls = {.opened = on_opened,
+                                                    .closed = on_closed,
+                                                    .message = on_message,
+                                                    .text_message = on_text_message,
+                                                    .alive = on_alive,
+                                                    .pong = on_pong,
+                                                    .drained = on_drained};
+    struct transport_listener l = calls;
+    struct transport_options o = transport_options_of(d->config);
+    int r;
+
+    l.self = d;
+    r = transport_new(&d->transport, d->loop, &l);
+    return r < 0 ? r : transport_configure(d->transport, &o);
+}
+
+static int make_session(struct daemon *d)
+{
+    struct session_options o = session_options_of(d);
+    struct session_transport t = {.self = d,
+                                  .open = io_open,
+                                  .reserve = io_reserve,
+                                  .commit = io_commit,
+                                  .congested = io_congested,
+                                  .ping = io_ping,
+                                  .close = io_close,
+                                  .abort = io_abort,
+                                  .pause = io_pause,
+                                  .clock_us = io_clock_us,
+                                  .random = io_random,
+                                  .counters = io_counters};
+
+    return session_new(&d->session, &o, &t, hub_listener(d->hub), now_of(d));
+}
+
+static int make_hub(struct daemon *d)
+{
+    struct hub_options o = hub_options_of(d);
+    struct link l = {.self = d,
+                     .send = link_send,
+                     .connect = link_connect,
+                     .disconnect = link_disconnect,
+                     .reconnect = link_reconnect,
+                     .state = link_state,
+                     .write_status = link_write_status,
+                     .write_stats = link_write_stats,
+                     .congested = link_congested,
+                     .pause = link_pause};
+    int r = hub_new(&d->hub, d->loop, &o);
+
+    if (r == 0)
+        hub_set_link(d->hub, &l);
+    return r;
+}
+
+static int watch_process(struct daemon *d)
+{
+    struct sd_event *e = loop_event(d->loop);
+    int r = sd_event_add_signal(e, NULL, SIGTERM, on_terminate, d);
+
+    if (r >= 0)
+        r = sd_event_add_signal(e, NULL, SIGINT, on_terminate, d);
+    if (r >= 0)
+        r = sd_event_add_signal(e, NULL, SIGHUP, on_hangup, d);
+    if (r >= 0)
+        r = sd_event_add_time(e, &d->timer, CLOCK_BOOTTIME, 0, 1000, on_timer, d);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(d->timer, SD_EVENT_OFF);
+    if (r >= 0)
+        r = sd_event_set_watchdog(e, true);
+    if (r >= 0)
+        r = netwatch_new(&d->netwatch, e, on_network_change, d);
+    return r < 0 ? r : 0;
+}
+
+static int make_rooms(struct daemon *d)
+{
+    int r = loop_new(&d->loop);
+
+    if (r < 0)
+        return r;
+    d->due.turn = hook_due;
+    d->arm.turn = hook_arm;
+    loop_hook_add(d->loop, &d->due);
+    r = make_hub(d);
+    if (r == 0)
+        r = make_session(d);
+    if (r == 0)
+        r = make_transport(d);
+    if (r == 0)
+        r = watch_process(d);
+    loop_hook_add(d->loop, &d->arm);
+    return r;
+}
+
+static int open_listener(struct daemon *d)
+{
+    int r = d->options.socket ? listener_open(&d->listener, d->options.socket) : -ENOENT;
+
+    if (r == -EADDRINUSE)
+        fprintf(stderr, "imd: %s: another imd serves this socket\n", d->options.socket);
+    else if (!d->options.socket)
+        fprintf(stderr, "imd: no place for the socket: set XDG_RUNTIME_DIR or give --socket\n");
+    else if (r < 0)
+        fail(d->options.socket, r);
+    return r < 0 ? r : hub_listen(d->hub, d->listener.fd);
+}
+
+static int serve(struct daemon *d)
+{
+    int r;
+
+    session_connect(d->session, now_of(d));
+    sd_notify(0, "READY=1");
+    log_notice("account %s: serving %s", d->options.account, d->listener.path[0] ? d->listener.path : "systemd's socket");
+    r = loop_run(d->loop);
+    return r < 0 ? fail("loop", r) : 0;
+}
+
+static void block_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static int run(struct daemon *d)
+{
+    int r;
+
+    block_signals(); /* before any thread is made */
+    r = make_rooms(d);
+    if (r < 0)
+        fail("cannot start", r);
+    else
+        r = open_listener(d);
+    if (r >= 0)
+        r = serve(d);
+    listener_close(&d->listener);
+    return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static void deinit(struct daemon *d)
+{
+    netwatch_free(d->netwatch);
+    sd_event_source_unref(d->timer);
+    transport_free(d->transport);
+    session_free(d->session);
+    hub_free(d->hub);
+    loop_free(d->loop);
+    config_free(d->config);
+    options_deinit(&d->options);
+}
+
+static int check_config(const struct daemon *d)
+{
+    printf("# %s: good\n", d->options.config);
+    config_print(d->config, stdout);
+    return EXIT_SUCCESS;
+}
+
+static int with_config(struct daemon *d)
+{
+    char error[512];
+    struct config *c;
+
+    if (config_load(&c, d->options.config, error, sizeof error) < 0) {
+        fprintf(stderr, "imd: %s\n", error);
+        return OPTIONS_EXIT_CONFIG;
+    }
+    use_config(d, c);
+    return d->options.action == OPTIONS_CHECK_CONFIG ? check_config(d) : run(d);
+}
+
+int main(int argc, char **argv)
+{
+    struct daemon d = {.listener.fd = -1, .armed_ms = UINT64_MAX};
+    char error[256];
+    int status = EXIT_SUCCESS;
+    int r = options_parse(&d.options, argc, argv, error, sizeof error);
+
+    if (r != 0) {
+        fprintf(stderr, "imd: %s\n", r > 0 ? error : strerror(-r));
+        status = r > 0 ? r : EXIT_FAILURE;
+    } else if (d.options.action == OPTIONS_VERSION) {
+        puts("imd " IMD_VERSION);
+    } else if (d.options.action == OPTIONS_HELP) {
+        options_help(stdout);
+    } else {
+        status = with_config(&d);
+    }
+    deinit(&d);
+    return status;
+}

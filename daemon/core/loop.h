@@ -3,7 +3,8 @@
  *   - sd-event's epoll fd: listener, timers, signals, watchdog, mailboxes;
  *   - the local clients' epoll fd: sources that must be cheap when there are thousands of them.
  * One turn: sd_event_prepare, lws_service, clients, sd-event, then every turn hook, in the order registered.
- * Loop thread only, but for loop_wake.
+ * Timers: absolute times on CLOCK_BOOTTIME made from loop_now_ms; sd_event_now, and so sd_event_add_time_relative, may be as old as
+ * the loop's last sleep. Loop thread only, but for loop_wake.
  */
 #ifndef IMD_LOOP_H
 #define IMD_LOOP_H
@@ -28,6 +29,12 @@ int loop_run(struct loop *l);
 void loop_stop(struct loop *l);
 
 /*
+ * Ends the wait that is under way, or the next one. Needed where a callback of one of lws' own timers adds to sd-event: such
+ * a callback runs after sd_event_prepare and before the poll. Any thread.
+ */
+void loop_wake(struct loop *l);
+
+/*
  * A cheap source on the clients' epoll. `ready` is called with the epoll events. A source may be removed (and its
  * memory freed) from within any callback, its own or another's: events of it that were already collected are not delivered.
  */
@@ -46,6 +53,7 @@ struct loop_hook {
     struct loop_hook *next; /* the loop's */
 };
 void loop_hook_add(struct loop *l, struct loop_hook *h);
+void loop_hook_remove(struct loop *l, struct loop_hook *h); /* from within a hook too; twice is fine */
 
 /* CLOCK_BOOTTIME in ms, read once a turn: the clock of all deadlines, which goes on during suspend. */
 uint64_t loop_now_ms(struct loop *l);

@@ -1,1 +1,376 @@
-/* being written */
+/*
+ * See client.h. Reading: one recv a readiness, then every whole line in it. Writing: replies wait in `out`, events in
+ * the ring; both go in one sendmsg, replies between two lines, never inside one. EPOLLOUT is armed only after EAGAIN.
+ */
+#include "client.h"
+
+#include "log.h"
+#include "request.h"
+#include "state.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define FLUSH_CALLS 4        /* writes to one client in a turn: then it is others' turn */
+#define OUT_CAPACITY 1024    /* of the first reply */
+#define OUT_KEEP (16u << 10) /* more is given back once it is empty */
+
+static void client_ready(struct loop_source *source, uint32_t events);
+
+struct client *client_new(struct hub *h, int fd, uid_t uid, gid_t gid)
+{
+    struct client *c = calloc(1, sizeof *c);
+
+    if (!c) {
+        close(fd);
+        return NULL;
+    }
+    c->hub = h;
+    c->fd = fd;
+    c->uid = uid;
+    c->gid = gid;
+    line_reader_init(&c->reader, h->options.max_line);
+    c->progress_ms = loop_now_ms(h->loop);
+    c->source.ready = client_ready;
+    if (loop_source_add(h->loop, &c->source, fd, EPOLLIN) < 0) {
+        close(fd);
+        line_reader_deinit(&c->reader);
+        free(c);
+        return NULL;
+    }
+    return c;
+}
+
+void client_free(struct client *c)
+{
+    line_reader_deinit(&c->reader);
+    subscriber_deinit(&c->subscriber);
+    free(c->out.bytes);
+    free(c);
+}
+
+static void set_throttled(struct client *c, bool on)
+{
+    if (c->throttled == on)
+        return;
+    c->throttled = on;
+    c->hub->throttled_count += on ? 1 : -1u;
+}
+
+void client_close(struct client *c, const char *why)
+{
+    if (c->closed)
+        return;
+    c->closed = true;
+    set_throttled(c, false);
+    if (why)
+        log_limited(LOG_WARNING, "client of uid %u disconnected: %s", (unsigned)c->uid, why);
+    loop_source_remove(c->hub->loop, &c->source);
+    close(c->fd);
+    for (struct call *call = c->calls; call; call = call->next)
+        call->client = NULL;
+    c->calls = NULL;
+    hub_client_gone(c->hub, c);
+}
+
+/* Nobody reads it any more. The source goes because a hang-up cannot be masked: it would wake every turn. */
+static void mark_gone(struct client *c)
+{
+    c->gone = true;
+    c->blocked = false;
+    loop_source_remove(c->hub->loop, &c->source);
+    subscriber_deinit(&c->subscriber);
+    c->out.start = c->out.end = 0;
+}
+
+/* It will ask nothing more: stay only while there is something to do for it, or to tell it. */
+static void close_if_done(struct client *c)
+{
+    bool waiting = c->calls || client_replies(c) || c->subscriber.kinds || subscriber_mid_line(&c->subscriber);
+
+    if (c->eof && !c->throttled && (c->gone || !waiting))
+        client_close(c, NULL);
+}
+
+static void arm(struct client *c)
+{
+    uint32_t events = (c->eof || c->throttled ? 0 : EPOLLIN) | (c->blocked ? EPOLLOUT : 0);
+
+    if (!c->closed && !c->gone && loop_source_arm(c->hub->loop, &c->source, events) < 0)
+        client_close(c, "cannot be watched");
+}
+
+/* ---- Replies ------------------------------------------------------------------------------------------------------- */
+
+/*
+ * The most that may wait for one client: the largest answer there can be, twice over. What throttles comes long before; this is
+ * for answers to what was asked earlier.
+ */
+static size_t replies_max(const struct client *c)
+{
+    return 4 * c->hub->options.max_message;
+}
+
+static bool out_grow(struct json_writer *w, size_t need)
+{
+    struct client *c = w->owner;
+    struct outbox *o = &c->out;
+    size_t text = json_writer_length(w), base = o->end;
+    size_t capacity = o->capacity ? o->capacity : OUT_CAPACITY;
+    char *bytes;
+
+    if (base - o->start + text + need > replies_max(c))
+        return false;
+    while (capacity < base + text + need)
+        capacity *= 2;
+    bytes = realloc(o->bytes, capacity);
+    if (!bytes)
+        return false;
+    o->bytes = bytes;
+    o->capacity = capacity;
+    w->base = bytes + base;
+    w->at = w->base + text;
+    w->end = bytes + capacity;
+    return true;
+}
+
+/* A line into the client's own bytes; written with the writer that this gives, finished by line_end. */
+static struct json_writer *line_begin(struct client *c)
+{
+    struct outbox *o = &c->out;
+
+    if (o->start == o->end)
+        o->start = o->end = 0;
+    json_writer_init(&c->writer, o->bytes ? o->bytes + o->end : NULL, o->capacity - o->end);
+    c->writer.grow = out_grow;
+    c->writer.owner = c;
+    return &c->writer;
+}
+
+static void line_end(struct client *c)
+{
+    json_literal(&c->writer, "}\n");
+    if (c->writer.failed)
+        client_close(c, "it does not read its replies");
+    else
+        c->out.end += json_writer_length(&c->writer);
+}
+
+struct json_writer *client_reply_begin(struct client *c, const char *id, size_t id_len)
+{
+    struct json_writer *w;
+
+    if (!id_len || c->closed || c->gone)
+        return NULL;
+    w = line_begin(c);
+    json_literal(w, "{\"jsonrpc\":\"2.0\",\"id\":");
+    json_raw(w, id, id_len);
+    json_literal(w, ",");
+    return w;
+}
+
+void client_reply_end(struct client *c)
+{
+    line_end(c);
+    hub_mark_dirty(c->hub, c);
+}
+
+/* ---- Writing --------------------------------------------------------------------------------------------------------- */
+
+/* Before it goes on behind a gap, it is told of the gap. */
+static void announce_gap(struct client *c)
+{
+    struct subscriber *s = &c->subscriber;
+    struct json_writer *w;
+
+    if (s->gap_from) {
+        w = line_begin(c);
+        json_literal(w, "{\"jsonrpc\":\"2.0\",\"method\":\"GAP\",\"params\":{\"from\":");
+        json_uint(w, s->gap_from);
+        json_literal(w, ",\"to\":");
+        json_uint(w, s->gap_to);
+        json_literal(w, ",\"reason\":\"overrun\"}");
+        c->hub->counters.gaps++;
+        s->gap_from = s->gap_to = 0;
+        line_end(c);
+    }
+    if (s->status_missed && !c->closed) {
+        w = line_begin(c);
+        json_literal(w, "{\"jsonrpc\":\"2.0\",\"method\":\"STATUS\",\"params\":{");
+        c->hub->link.write_status(c->hub->link.self, w, false);
+        json_literal(w, "}");
+        s->status_missed = false;
+        line_end(c);
+    }
+}
+
+static void out_take(struct outbox *o, size_t n)
+{
+    o->start += n;
+    if (o->start != o->end)
+        return;
+    o->start = o->end = 0;
+    if (o->capacity > OUT_KEEP) {
+        free(o->bytes);
+        o->bytes = NULL;
+        o->capacity = 0;
+    }
+}
+
+static void count_delivery(struct client *c, size_t bytes, uint32_t lines)
+{
+    c->hub->counters.flushes++;
+    c->hub->counters.delivered_bytes += bytes;
+    c->hub->counters.deliveries += lines;
+    c->progress_ms = loop_now_ms(c->hub->loop);
+}
+
+/* One write. Returns whether all of it went and there may be more. */
+static bool write_once(struct client *c)
+{
+    struct delivery d;
+    struct msghdr m = {.msg_iov = d.iov};
+    ssize_t n;
+    uint32_t lines;
+
+    subscriber_gather(&c->subscriber, &c->hub->ring, c->out.bytes + c->out.start, client_replies(c), &d);
+    if (!d.total) {
+        c->subscriber.cursor = d.end;
+        return false;
+    }
+    m.msg_iovlen = d.count;
+    do
+        n = sendmsg(c->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && errno != EAGAIN && errno != ENOBUFS) {
+        mark_gone(c);
+        return false;
+    }
+    if (n > 0) {
+        out_take(&c->out, subscriber_advance(&c->subscriber, &c->hub->ring, &d, (size_t)n, &lines));
+        count_delivery(c, (size_t)n, lines);
+    }
+    c->blocked = n < (ssize_t)d.total;
+    return !c->blocked;
+}
+
+static bool something_waits(struct client *c)
+{
+    return client_replies(c) || subscriber_waiting(&c->subscriber, &c->hub->ring);
+}
+
+static void read_the_last(struct client *c);
+
+void client_flush(struct client *c)
+{
+    if (c->closed || c->gone || c->blocked)
+        return;
+    if (c->subscriber.gap_from || c->subscriber.status_missed)
+        announce_gap(c);
+    for (unsigned i = 0; i < FLUSH_CALLS && !c->closed && something_waits(c) && write_once(c); i++)
+        ;
+    if (c->closed)
+        return;
+    if (c->gone)
+        read_the_last(c);
+    else if (!c->blocked && something_waits(c))
+        c->blocked = true; /* its share of this turn is used up: EPOLLOUT comes at once */
+    if (c->blocked)
+        hub_watch_stall(c->hub, c);
+    close_if_done(c);
+    arm(c);
+}
+
+/* ---- Reading --------------------------------------------------------------------------------------------------------- */
+
+static bool must_throttle(const struct client *c)
+{
+    return client_replies(c) > CLIENT_REPLIES_HIGH || c->hub->link.congested(c->hub->link.self);
+}
+
+static void handle_lines(struct client *c)
+{
+    enum line_result r;
+    char *line;
+    size_t len;
+
+    set_throttled(c, false);
+    while (!c->closed) {
+        if (must_throttle(c)) {
+            set_throttled(c, true);
+            return;
+        }
+        r = line_reader_next(&c->reader, &line, &len);
+        if (r == LINE_NONE)
+            return;
+        if (r == LINE_TOO_LONG)
+            request_too_long(c->hub, c);
+        else
+            request_handle(c->hub, c, line, len);
+    }
+}
+
+static void read_once(struct client *c)
+{
+    char *room;
+    size_t size;
+    ssize_t n;
+
+    if (line_reader_room(&c->reader, &room, &size) < 0) {
+        client_close(c, "no memory for its request");
+        return;
+    }
+    do
+        n = recv(c->fd, room, size, MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n > 0) {
+        line_reader_filled(&c->reader, (size_t)n);
+        handle_lines(c);
+    } else if (n == 0 || errno != EAGAIN || c->gone) {
+        c->eof = true;
+    }
+}
+
+/* A client that is gone may have left requests behind, which are done all the same. */
+static void read_the_last(struct client *c)
+{
+    while (!c->closed && !c->throttled && !c->eof)
+        read_once(c);
+}
+
+void client_resume(struct client *c)
+{
+    if (c->closed || !c->throttled || must_throttle(c))
+        return;
+    handle_lines(c);
+    if (c->gone)
+        read_the_last(c);
+    if (c->closed)
+        return;
+    close_if_done(c);
+    arm(c);
+}
+
+static void client_ready(struct loop_source *source, uint32_t events)
+{
+    struct client *c = (struct client *)source; /* its first member */
+
+    if (events & (EPOLLHUP | EPOLLERR)) {
+        mark_gone(c);
+        read_the_last(c);
+    } else if (events & EPOLLIN && !c->throttled) {
+        read_once(c);
+    }
+    if (!c->closed && events & EPOLLOUT && !c->gone) {
+        c->blocked = false;
+        client_flush(c);
+    }
+    if (c->closed)
+        return;
+    close_if_done(c);
+    arm(c);
+}

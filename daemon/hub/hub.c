@@ -1,1 +1,630 @@
-/* being written */
+/*
+ * See hub.h. Events come from the session through the link_listener table, are finished in the ring, and are written to
+ * the clients at the end of the turn, whatever number of them the turn brought.
+ */
+#include "hub.h"
+
+#include "json_writer.h"
+#include "log.h"
+#include "request.h"
+#include "state.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <systemd/sd-event.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#define ACCEPT_BATCH 64
+#define ACCEPT_RETRY_MS 250 /* out of descriptors or memory: not before this again */
+#define PAUSE_MAX_MS 100    /* how long a slow subscriber may hold the server up … */
+#define PAUSE_REST_MS 1000  /* … and how long not, after it did for so long */
+
+/* ---- Timers: one-shots on the loop's clock ------------------------------------------------------------------------------ */
+
+static int timer_set(struct hub *h, sd_event_source **s, uint64_t at_ms, sd_event_time_handler_t fired)
+{
+    if (!*s)
+        return sd_event_add_time(loop_event(h->loop), s, CLOCK_BOOTTIME, at_ms * 1000, 1000, fired, h);
+    sd_event_source_set_time(*s, at_ms * 1000);
+    return sd_event_source_set_enabled(*s, SD_EVENT_ONESHOT);
+}
+
+static bool timer_armed(sd_event_source *s)
+{
+    return s && sd_event_source_get_enabled(s, NULL) > 0;
+}
+
+/* ---- Events from the session ------------------------------------------------------------------------------------------ */
+
+#define EVENT_HEAD "{\"jsonrpc\":\"2.0\",\"method\":\""
+/* The longest beginning of a line: the method, seq and time in full length. */
+#define EVENT_LEAD 128
+
+static void write_event_head(struct json_writer *w, enum event_kind kind)
+{
+    json_literal(w, EVENT_HEAD);
+    json_text(w, event_kind_word(kind));
+    json_literal(w, "\",\"params\":{");
+}
+
+/* What stands before the body of a logged event. Returns its length. */
+static size_t make_lead(const struct hub *h, enum event_kind kind, char lead[EVENT_LEAD])
+{
+    struct json_writer w;
+
+    json_writer_init(&w, lead, EVENT_LEAD);
+    write_event_head(&w, kind);
+    json_first_key(&w, "seq");
+    json_uint(&w, h->seq + 1);
+    json_next_key(&w, "time");
+    json_int(&w, loop_wall_ms(h->loop));
+    json_literal(&w, ",");
+    return json_writer_length(&w);
+}
+
+/* The lead of a MESSAGE has its exact place before the body: the usual event is never moved. */
+static struct json_writer *event_begin(void *self, size_t hint)
+{
+    struct hub *h = self;
+    char lead[EVENT_LEAD];
+
+    return ring_begin(&h->ring, hint, make_lead(h, EVENT_MESSAGE, lead));
+}
+
+static struct place shifted(struct place p, size_t by)
+{
+    return p.at ? (struct place){p.at + (uint32_t)by, p.len} : p;
+}
+
+static void finish_event(struct hub *h, size_t lead_used, const struct event *e)
+{
+    if (!ring_end(&h->ring, lead_used, e))
+        return;
+    h->published = true;
+    h->counters.events++;
+}
+
+static void event_lost(void *self, const char *reason);
+
+static void event_publish(void *self, enum event_kind kind, const struct event_fields *f)
+{
+    struct hub *h = self;
+    char lead[EVENT_LEAD];
+    size_t len = make_lead(h, kind, lead);
+    struct event e = {.kind = kind, .seq = h->seq + 1, .time_ms = loop_wall_ms(h->loop)};
+
+    json_literal(&h->ring.writer, "}}\n");
+    if (h->ring.writer.failed) {
+        ring_abandon(&h->ring);
+        event_lost(h, "too_large");
+        return;
+    }
+    memcpy(h->ring.writer.base - len, lead, len);
+    e.fields = (struct event_fields){.type = shifted(f->type, len),
+                                     .from = shifted(f->from, len),
+                                     .to = shifted(f->to, len),
+                                     .signal = shifted(f->signal, len),
+                                     .conversation = f->conversation};
+    h->seq++;
+    finish_event(h, len, &e);
+}
+
+static void event_abandon(void *self)
+{
+    struct hub *h = self;
+
+    ring_abandon(&h->ring);
+}
+
+/* It takes a seq, so that the gap has a number. */
+static void event_lost(void *self, const char *reason)
+{
+    struct hub *h = self;
+    struct json_writer *w = ring_begin(&h->ring, EVENT_LEAD, 0);
+    struct event e = {.kind = EVENT_GAP, .seq = ++h->seq, .fields.conversation = CONVERSATION_NONE};
+
+    h->counters.gaps++;
+    h->counters.drops++;
+    if (!w)
+        return;
+    write_event_head(w, EVENT_GAP);
+    json_first_key(w, "from");
+    json_uint(w, h->seq);
+    json_next_key(w, "to");
+    json_uint(w, h->seq);
+    json_next_key(w, "reason");
+    json_cstring(w, reason);
+    json_literal(w, "}}\n");
+    finish_event(h, 0, &e);
+}
+
+static void event_answered(void *self, const struct link_answer *a)
+{
+    request_answered(self, a);
+}
+
+static void event_status_changed(void *self)
+{
+    struct hub *h = self;
+    struct json_writer *w = ring_begin(&h->ring, EVENT_LEAD, 0);
+    struct event e = {.kind = EVENT_STATUS, .fields.conversation = CONVERSATION_NONE};
+
+    if (!w)
+        return;
+    write_event_head(w, EVENT_STATUS);
+    h->link.write_status(h->link.self, w, false);
+    json_literal(w, "}}\n");
+    finish_event(h, 0, &e);
+}
+
+static void resume_throttled(struct hub *h)
+{
+    struct client *c, *next;
+
+    if (h->throttled_count)
+        DL_FOREACH_SAFE(h->clients, c, next)
+            client_resume(c);
+}
+
+static void event_relieved(void *self)
+{
+    resume_throttled(self);
+}
+
+const struct link_listener *hub_listener(struct hub *h)
+{
+    return &h->listener;
+}
+
+/* ---- Slow subscribers --------------------------------------------------------------------------------------------------- */
+
+static bool holds_cursor(const struct client *c)
+{
+    return c->subscriber.kinds || c->subscriber.offset;
+}
+
+static uint64_t lowest_cursor(const struct hub *h)
+{
+    uint64_t lowest = h->ring.head;
+
+    for (const struct client *c = h->clients; c; c = c->next)
+        if (holds_cursor(c) && c->subscriber.cursor < lowest)
+            lowest = c->subscriber.cursor;
+    return lowest;
+}
+
+/*
+ * The ring drops an entry that somebody has not had. Those go on in the middle of the ring: at its tail the next event would overtake
+ * them again. What they miss is announced.
+ */
+static void ring_overtaking(void *owner, uint64_t ordinal)
+{
+    struct hub *h = owner;
+    uint64_t middle = ordinal + 1 + (h->ring.head - ordinal - 1) / 2;
+    struct client *c, *next;
+
+    DL_FOREACH_SAFE(h->clients, c, next) {
+        if (!holds_cursor(c) || c->subscriber.cursor > ordinal)
+            continue;
+        if (subscriber_overtake(&c->subscriber, &h->ring, middle, &h->counters.drops) < 0)
+            client_close(c, "no memory for the rest of its line");
+    }
+    h->ring.guard = lowest_cursor(h);
+}
+
+/* A subscriber that takes something now and then, but is about to be overtaken. */
+static bool is_struggling(const struct hub *h, const struct client *c, uint64_t now_ms)
+{
+    return c->blocked && c->subscriber.kinds && now_ms - c->progress_ms < PAUSE_MAX_MS &&
+           ring_lag(&h->ring, c->subscriber.cursor) > h->ring.size / 2;
+}
+
+static bool somebody_struggles(const struct hub *h)
+{
+    uint64_t now_ms = loop_now_ms(h->loop);
+
+    for (const struct client *c = h->clients; c; c = c->next)
+        if (is_struggling(h, c, now_ms))
+            return true;
+    return false;
+}
+
+static void end_pause(struct hub *h, uint64_t again_ms)
+{
+    h->paused = false;
+    h->pause_again_ms = again_ms;
+    sd_event_source_set_enabled(h->pause_timer, SD_EVENT_OFF);
+    h->link.pause(h->link.self, false);
+}
+
+static int pause_over(sd_event_source *s, uint64_t usec, void *userdata)
+{
+    struct hub *h = userdata;
+
+    end_pause(h, loop_now_ms(h->loop) + PAUSE_REST_MS);
+    return 0;
+}
+
+/* The server waits a moment for a subscriber that is nearly there; never long, and not again at once. */
+static void pause_for_slow(struct hub *h)
+{
+    uint64_t now_ms = loop_now_ms(h->loop);
+    bool full = h->ring.head_byte - h->ring.tail_byte > h->ring.size / 2;
+
+    if (h->paused && !somebody_struggles(h)) {
+        end_pause(h, 0);
+    } else if (!h->paused && full && now_ms >= h->pause_again_ms && somebody_struggles(h)) {
+        if (timer_set(h, &h->pause_timer, now_ms + PAUSE_MAX_MS, pause_over) < 0)
+            return;
+        h->paused = true;
+        h->counters.pauses++;
+        h->link.pause(h->link.self, true);
+    }
+}
+
+/* Disconnects who took nothing for StallTimeout; looks again when the next one may be due. */
+static int stall_due(sd_event_source *s, uint64_t usec, void *userdata)
+{
+    struct hub *h = userdata;
+    uint64_t now_ms = loop_now_ms(h->loop), next_ms = UINT64_MAX;
+    struct client *c, *next;
+
+    DL_FOREACH_SAFE(h->clients, c, next) {
+        uint64_t due_ms = c->progress_ms + h->options.stall_timeout_ms;
+
+        if (!c->blocked)
+            continue;
+        if (due_ms <= now_ms) {
+            h->counters.stalled++;
+            client_close(c, "it read nothing for StallTimeout");
+        } else if (due_ms < next_ms) {
+            next_ms = due_ms;
+        }
+    }
+    if (next_ms != UINT64_MAX)
+        timer_set(h, &h->stall_timer, next_ms, stall_due);
+    return 0;
+}
+
+void hub_watch_stall(struct hub *h, const struct client *c)
+{
+    if (!timer_armed(h->stall_timer))
+        timer_set(h, &h->stall_timer, c->progress_ms + h->options.stall_timeout_ms, stall_due);
+}
+
+/* ---- The end of a turn -------------------------------------------------------------------------------------------------- */
+
+void hub_mark_dirty(struct hub *h, struct client *c)
+{
+    if (c->dirty)
+        return;
+    c->dirty = true;
+    c->dirty_next = h->dirty;
+    h->dirty = c;
+}
+
+static void flush_dirty(struct hub *h)
+{
+    struct client *c;
+
+    while ((c = h->dirty)) {
+        h->dirty = c->dirty_next;
+        c->dirty = false;
+        client_flush(c);
+    }
+}
+
+static void flush_all(struct hub *h)
+{
+    struct client *c, *next;
+
+    h->published = false;
+    DL_FOREACH_SAFE(h->clients, c, next)
+        client_flush(c);
+    if (h->ring.block_count)
+        ring_release_blocks(&h->ring, lowest_cursor(h));
+    pause_for_slow(h);
+}
+
+static void flush_once(struct hub *h)
+{
+    if (h->published)
+        flush_all(h);
+    flush_dirty(h);
+}
+
+/* A client whose replies held it up may go on as soon as they are written, and nothing else would wake it. */
+void hub_flush(struct hub *h)
+{
+    flush_once(h);
+    while (h->throttled_count) {
+        resume_throttled(h);
+        if (!h->dirty && !h->published)
+            break;
+        flush_once(h);
+    }
+    if (h->paused)
+        pause_for_slow(h);
+}
+
+static void bury(struct hub *h)
+{
+    struct client *c;
+
+    while ((c = h->graveyard)) {
+        h->graveyard = c->next;
+        client_free(c);
+    }
+}
+
+static void turn(struct loop_hook *hook)
+{
+    struct hub *h = (struct hub *)((char *)hook - offsetof(struct hub, hook));
+
+    hub_flush(h);
+    bury(h);
+}
+
+/* ---- Clients -------------------------------------------------------------------------------------------------------------- */
+
+static struct hub_user *user_find(struct hub *h, uid_t uid)
+{
+    for (size_t i = 0; i < h->user_count; i++)
+        if (h->users[i].uid == uid)
+            return &h->users[i];
+    return NULL;
+}
+
+static struct hub_user *user_add(struct hub *h, uid_t uid)
+{
+    if (h->user_count == h->user_capacity) {
+        size_t capacity = h->user_capacity ? 2 * h->user_capacity : 8;
+        struct hub_user *users = realloc(h->users, capacity * sizeof *users);
+
+        if (!users)
+            return NULL;
+        h->users = users;
+        h->user_capacity = capacity;
+    }
+    h->users[h->user_count] = (struct hub_user){.uid = uid};
+    return &h->users[h->user_count++];
+}
+
+static void user_release(struct hub *h, uid_t uid)
+{
+    struct hub_user *u = user_find(h, uid);
+
+    if (u && --u->clients == 0)
+        *u = h->users[--h->user_count];
+}
+
+/* Accepting was put off for want of descriptors. */
+static void accept_again(struct hub *h)
+{
+    if (!timer_armed(h->accept_timer))
+        return;
+    sd_event_source_set_enabled(h->accept_timer, SD_EVENT_OFF);
+    if (h->accept_source)
+        sd_event_source_set_enabled(h->accept_source, SD_EVENT_ON);
+}
+
+static int accept_retry(sd_event_source *s, uint64_t usec, void *userdata)
+{
+    struct hub *h = userdata;
+
+    if (h->accept_source)
+        sd_event_source_set_enabled(h->accept_source, SD_EVENT_ON);
+    return 0;
+}
+
+static void accept_later(struct hub *h, int error)
+{
+    log_limited(LOG_ERR, "cannot accept clients for now: %s", strerror(error));
+    if (timer_set(h, &h->accept_timer, loop_now_ms(h->loop) + ACCEPT_RETRY_MS, accept_retry) >= 0)
+        sd_event_source_set_enabled(h->accept_source, SD_EVENT_OFF);
+}
+
+void hub_client_gone(struct hub *h, struct client *c)
+{
+    DL_DELETE(h->clients, c);
+    h->client_count--;
+    user_release(h, c->uid);
+    c->next = h->graveyard;
+    h->graveyard = c;
+    accept_again(h);
+}
+
+struct call *hub_call_new(struct hub *h, struct client *c, const char *id, size_t id_len)
+{
+    struct call *call = h->calls_free;
+
+    if (call)
+        h->calls_free = call->next;
+    else if (h->calls_used < h->calls_max)
+        call = &h->calls_pool[h->calls_used++];
+    else
+        return NULL;
+    call->client = c;
+    call->id_len = (uint16_t)id_len;
+    if (id_len)
+        memcpy(call->id, id, id_len);
+    DL_PREPEND(c->calls, call);
+    return call;
+}
+
+void hub_call_free(struct hub *h, struct call *call)
+{
+    if (call->client) {
+        DL_DELETE(call->client->calls, call);
+        hub_mark_dirty(h, call->client); /* it may have waited for nothing else */
+    }
+    call->next = h->calls_free;
+    h->calls_free = call;
+}
+
+static const char *client_limit(struct hub *h, const struct hub_user *u)
+{
+    if (h->client_count >= h->options.max_clients)
+        return "MaxClients";
+    if (u && u->clients >= h->options.max_clients_per_user)
+        return "MaxClientsPerUser";
+    return NULL;
+}
+
+static void refuse_client(struct hub *h, struct client *c, const char *limit)
+{
+    h->counters.refused++;
+    request_refuse_client(c, limit);
+    client_flush(c);
+    client_close(c, limit);
+}
+
+static void add_client(struct hub *h, int fd)
+{
+    struct ucred who = {.uid = (uid_t)-1, .gid = (gid_t)-1};
+    socklen_t size = sizeof who;
+    struct hub_user *u;
+    struct client *c;
+    const char *limit;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0) {
+        close(fd);
+        return;
+    }
+    u = user_find(h, who.uid);
+    limit = client_limit(h, u);
+    if ((!u && !(u = user_add(h, who.uid))) || !(c = client_new(h, fd, who.uid, who.gid))) {
+        log_limited(LOG_ERR, "cannot serve a client: no memory");
+        if (!u)
+            close(fd);
+        else if (!u->clients)
+            *u = h->users[--h->user_count];
+        return;
+    }
+    DL_APPEND(h->clients, c);
+    h->client_count++;
+    u->clients++;
+    h->counters.accepted++;
+    if (limit)
+        refuse_client(h, c, limit);
+}
+
+static int accept_ready(sd_event_source *s, int fd, uint32_t events, void *userdata)
+{
+    struct hub *h = userdata;
+
+    for (unsigned i = 0; i < ACCEPT_BATCH; i++) {
+        int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+        if (client >= 0) {
+            add_client(h, client);
+        } else if (errno == EAGAIN) {
+            break;
+        } else if (errno != EINTR && errno != ECONNABORTED) {
+            accept_later(h, errno);
+            break;
+        }
+    }
+    return 0;
+}
+
+/* ---- The hub itself ------------------------------------------------------------------------------------------------------- */
+
+int hub_new(struct hub **out, struct loop *loop, const struct hub_options *o)
+{
+    struct hub *h = calloc(1, sizeof *h);
+    int error;
+
+    if (!h)
+        return -ENOMEM;
+    h->options = *o;
+    h->loop = loop;
+    h->listener = (struct link_listener){.self = h,
+                                         .begin = event_begin,
+                                         .publish = event_publish,
+                                         .abandon = event_abandon,
+                                         .lost = event_lost,
+                                         .answered = event_answered,
+                                         .status_changed = event_status_changed,
+                                         .relieved = event_relieved};
+    scan_init(&h->scan);
+    error = ring_init(&h->ring, o->ring_size, 2 * o->max_message);
+    if (error < 0) {
+        free(h);
+        return error;
+    }
+    h->ring.overtaking = ring_overtaking;
+    h->ring.owner = h;
+    h->calls_max = o->max_pending;
+    h->calls_pool = calloc(h->calls_max, sizeof *h->calls_pool);
+    if (!h->calls_pool) {
+        hub_free(h);
+        return -ENOMEM;
+    }
+    h->hook.turn = turn;
+    loop_hook_add(loop, &h->hook);
+    *out = h;
+    return 0;
+}
+
+void hub_free(struct hub *h)
+{
+    struct client *c, *next;
+
+    if (!h)
+        return;
+    DL_FOREACH_SAFE(h->clients, c, next)
+        client_close(c, NULL);
+    bury(h);
+    sd_event_source_unref(h->accept_source);
+    sd_event_source_unref(h->accept_timer);
+    sd_event_source_unref(h->stall_timer);
+    sd_event_source_unref(h->pause_timer);
+    ring_deinit(&h->ring);
+    scan_deinit(&h->scan);
+    free(h->calls_pool);
+    free(h->users);
+    free(h);
+}
+
+void hub_set_link(struct hub *h, const struct link *link)
+{
+    h->link = *link;
+}
+
+void hub_configure(struct hub *h, const struct hub_options *o)
+{
+    size_t ring_size = h->options.ring_size;
+    unsigned max_pending = h->options.max_pending;
+
+    h->options = *o;
+    h->options.ring_size = ring_size;
+    h->options.max_pending = max_pending;
+    h->ring.block_limit = 2 * o->max_message;
+}
+
+int hub_listen(struct hub *h, int fd)
+{
+    return sd_event_add_io(loop_event(h->loop), &h->accept_source, fd, EPOLLIN, accept_ready, h);
+}
+
+void hub_stop_accepting(struct hub *h)
+{
+    h->accept_source = sd_event_source_unref(h->accept_source);
+}
+
+void hub_write_stats(struct hub *h, struct json_writer *w)
+{
+    json_first_key(w, "clients");
+    json_uint(w, h->client_count);
+#define COUNTER_WRITE(member, name)                                                                          \
+    json_next_key(w, name);                                                                                  \
+    json_uint(w, h->counters.member);
+    HUB_COUNTERS(COUNTER_WRITE)
+#undef COUNTER_WRITE
+    h->link.write_stats(h->link.self, w);
+}

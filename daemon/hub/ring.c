@@ -1,1 +1,309 @@
-/* being written */
+/*
+ * See ring.h. Positions are absolute 64-bit counts; the memory address of one is its low bits. Because of the second mapping a line, or a
+ * run of lines, that crosses the end of the ring is contiguous all the same.
+ */
+#include "ring.h"
+
+#include "cleanup.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static_assert(sizeof(struct ring_entry) == 64, "an index entry is one cache line");
+
+#define RING_SIZE_MIN (64u << 10)
+#define RING_WRITER_MIN 1024 /* a line's first reservation, beyond twice its hint */
+
+struct ring_block *ring_block_ref(struct ring_block *b)
+{
+    b->refs++;
+    return b;
+}
+
+void ring_block_unref(struct ring_block *b)
+{
+    if (!b || --b->refs)
+        return;
+    free(b->bytes);
+    free(b);
+}
+
+static size_t round_up(size_t size)
+{
+    size_t n = RING_SIZE_MIN;
+
+    while (n < size)
+        n *= 2;
+    return n;
+}
+
+/* Both halves of a reservation of twice the size show the same memory. */
+static int map_twice(struct ring *r)
+{
+    _cleanup_(closep) int fd = memfd_create("imd-ring", MFD_CLOEXEC);
+    char *at;
+
+    if (fd < 0 || ftruncate(fd, (off_t)r->size) < 0)
+        return -errno;
+    at = mmap(NULL, 2 * r->size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED)
+        return -errno;
+    r->bytes = at;
+    for (unsigned half = 0; half < 2; half++)
+        if (mmap(at + half * r->size, r->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+            return -errno;
+    return 0;
+}
+
+static size_t index_bytes(const struct ring *r)
+{
+    return (r->index_mask + 1) * sizeof *r->index;
+}
+
+static int map_index(struct ring *r)
+{
+    void *at;
+
+    r->index_mask = r->size / RING_LINE_MIN - 1;
+    at = mmap(NULL, index_bytes(r), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED)
+        return -errno;
+    r->index = at;
+    return 0;
+}
+
+int ring_init(struct ring *r, size_t size, size_t block_limit)
+{
+    int error;
+
+    *r = (struct ring){.size = round_up(size), .block_limit = block_limit};
+    error = map_twice(r);
+    if (!error)
+        error = map_index(r);
+    if (error)
+        ring_deinit(r);
+    return error;
+}
+
+/* ---- What goes ------------------------------------------------------------------------------------------------------ */
+
+static void drop_block(struct ring *r, struct ring_entry *e)
+{
+    if (!e->block)
+        return;
+    r->block_bytes -= e->block->len;
+    r->block_count--;
+    ring_block_unref(e->block);
+    e->block = NULL;
+    e->len = 0;
+}
+
+static struct ring_entry *entry_at(struct ring *r, uint64_t ordinal)
+{
+    return &r->index[ordinal & r->index_mask];
+}
+
+static void evict_oldest(struct ring *r)
+{
+    if (r->tail >= r->guard && r->overtaking)
+        r->overtaking(r->owner, r->tail);
+    drop_block(r, entry_at(r, r->tail));
+    r->tail++;
+    r->tail_byte = r->tail == r->head ? r->head_byte : entry_at(r, r->tail)->at;
+}
+
+static void make_room(struct ring *r, size_t n)
+{
+    while (r->head != r->tail && (r->size - (r->head_byte - r->tail_byte) < n || r->head - r->tail > r->index_mask))
+        evict_oldest(r);
+}
+
+void ring_release_blocks(struct ring *r, uint64_t below)
+{
+    for (uint64_t at = r->blocks_from > r->tail ? r->blocks_from : r->tail; r->block_count && at < below; at++) {
+        drop_block(r, entry_at(r, at));
+        r->blocks_from = at + 1;
+    }
+}
+
+void ring_deinit(struct ring *r)
+{
+    ring_abandon(r);
+    r->overtaking = NULL;
+    while (r->index && r->head != r->tail)
+        evict_oldest(r);
+    if (r->bytes)
+        munmap(r->bytes, 2 * r->size);
+    if (r->index)
+        munmap(r->index, index_bytes(r));
+    *r = (struct ring){0};
+}
+
+/* ---- Writing ---------------------------------------------------------------------------------------------------------- */
+
+/* Old blocks go until this much more fits below the limit; false when it is too much by itself. */
+static bool make_block_room(struct ring *r, size_t n)
+{
+    if (n > r->block_limit)
+        return false;
+    while (r->head != r->tail && r->block_count && r->block_bytes + n > r->block_limit)
+        evict_oldest(r);
+    return true;
+}
+
+static size_t writer_quarter(const struct ring *r)
+{
+    return r->size / 4;
+}
+
+static void writer_place(struct ring *r, char *start, size_t text, size_t room)
+{
+    r->writer.base = start + r->writer_lead;
+    r->writer.at = r->writer.base + text;
+    r->writer.end = start + room;
+}
+
+static bool writer_grow_block(struct ring *r, size_t total)
+{
+    struct ring_block *b = r->writer_block;
+    size_t capacity = b->len > total ? b->len : total;
+    char *bytes;
+
+    if (!make_block_room(r, capacity))
+        capacity = total;
+    if (!make_block_room(r, capacity) || !(bytes = realloc(b->bytes, capacity)))
+        return false;
+    b->bytes = bytes;
+    b->len = capacity;
+    return true;
+}
+
+/* From the ring into a block of its own, with what is already written. */
+static bool writer_move_to_block(struct ring *r, size_t total)
+{
+    const char *start = r->writer.base ? r->writer.base - r->writer_lead : NULL;
+    size_t used = start ? (size_t)(r->writer.at - start) : 0;
+
+    r->writer_block = calloc(1, sizeof *r->writer_block);
+    if (!r->writer_block)
+        return false;
+    r->writer_block->refs = 1;
+    if (!writer_grow_block(r, total)) {
+        ring_block_unref(r->writer_block);
+        r->writer_block = NULL;
+        return false;
+    }
+    if (used)
+        memcpy(r->writer_block->bytes, start, used);
+    return true;
+}
+
+static bool writer_grow(struct json_writer *w, size_t need)
+{
+    struct ring *r = w->owner;
+    size_t text = json_writer_length(w);
+    size_t total = r->writer_lead + text + need;
+    size_t wanted = total + total / 4 + RING_WRITER_MIN; /* so that growing stays rare */
+
+    if (!r->writer_block && wanted <= writer_quarter(r)) {
+        make_room(r, wanted);
+        w->end = w->base - r->writer_lead + wanted;
+        return true;
+    }
+    if (r->writer_block ? !writer_grow_block(r, wanted) && !writer_grow_block(r, total)
+                        : !writer_move_to_block(r, wanted) && !writer_move_to_block(r, total))
+        return false;
+    writer_place(r, r->writer_block->bytes, text, r->writer_block->len);
+    return true;
+}
+
+struct json_writer *ring_begin(struct ring *r, size_t hint, size_t lead)
+{
+    size_t room = lead + 2 * hint + RING_WRITER_MIN;
+
+    r->writer = (struct json_writer){.grow = writer_grow, .owner = r};
+    r->writer_lead = lead;
+    if (hint >= writer_quarter(r) - lead - RING_WRITER_MIN) {
+        if (!writer_move_to_block(r, lead + hint + hint / 16 + RING_WRITER_MIN))
+            return NULL;
+        writer_place(r, r->writer_block->bytes, 0, r->writer_block->len);
+        return &r->writer;
+    }
+    if (room > writer_quarter(r))
+        room = writer_quarter(r);
+    make_room(r, room);
+    writer_place(r, r->bytes + (r->head_byte & (r->size - 1)), 0, room);
+    return &r->writer;
+}
+
+void ring_abandon(struct ring *r)
+{
+    ring_block_unref(r->writer_block);
+    r->writer_block = NULL;
+    r->writer = (struct json_writer){0};
+}
+
+static void set_field(struct ring_entry *e, unsigned field, struct place p)
+{
+    bool kept = p.len <= RING_FIELD_MAX;
+
+    e->field_at[field] = kept ? p.at : 0;
+    e->field_len[field] = kept ? (uint16_t)p.len : 0;
+}
+
+static void fill_entry(struct ring_entry *e, const struct event *event, uint64_t at, size_t len)
+{
+    *e = (struct ring_entry){.at = at, .seq = event->seq, .len = (uint32_t)len, .kind = (uint8_t)event->kind,
+                             .conversation = event->fields.conversation};
+    set_field(e, RING_FIELD_TYPE, event->fields.type);
+    set_field(e, RING_FIELD_FROM, event->fields.from);
+    set_field(e, RING_FIELD_TO, event->fields.to);
+    set_field(e, RING_FIELD_SIGNAL, event->fields.signal);
+}
+
+/* The line as it stands in the writer's memory moves to where lines begin there, and gives back what it did not use. */
+static void settle_block(struct ring *r, struct ring_entry *e, size_t skip, size_t len)
+{
+    struct ring_block *b = r->writer_block;
+    char *fitted;
+
+    memmove(b->bytes, b->bytes + skip, len);
+    fitted = realloc(b->bytes, len);
+    b->bytes = fitted ? fitted : b->bytes;
+    b->len = len;
+    e->block = b;
+    if (!r->block_count++)
+        r->blocks_from = r->head;
+    r->block_bytes += len;
+    r->writer_block = NULL;
+}
+
+bool ring_end(struct ring *r, size_t lead_used, const struct event *event)
+{
+    size_t skip = r->writer_lead - lead_used;
+    size_t len = json_writer_length(&r->writer) + lead_used;
+    struct ring_entry *e = entry_at(r, r->head);
+
+    if (r->writer.failed) {
+        ring_abandon(r);
+        return false;
+    }
+    make_room(r, 0); /* the index has a place */
+    fill_entry(e, event, r->head_byte, len);
+    if (r->writer_block) {
+        settle_block(r, e, skip, len);
+    } else {
+        char *start = r->writer.base - r->writer_lead;
+
+        if (skip)
+            memmove(start, start + skip, len);
+        r->head_byte += len;
+    }
+    r->head++;
+    r->writer = (struct json_writer){0};
+    return true;
+}

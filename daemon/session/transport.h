@@ -1,7 +1,7 @@
 /*
- * The transport: one websocket client connection on lws, from name lookup to close. The only user of lws beside the
- * loop. It knows nothing of MessagePack, acks or backoff: it opens when told, hands over whole messages, and says
- * exactly once how each open ended. Loop thread only.
+ * The transport: one websocket client connection on lws, from name lookup to close. The only user of lws
+ * beside the loop. It knows nothing of MessagePack, acks or backoff: it opens when told, hands over whole
+ * messages, and says exactly once how each open ended. Loop thread only.
  */
 #ifndef IMD_TRANSPORT_H
 #define IMD_TRANSPORT_H
@@ -16,15 +16,15 @@
 struct loop;
 struct transport;
 
-/* All strings and arrays are the caller's and must live as long as the transport, or until transport_configure. */
+/* All strings and arrays are copied. */
 struct transport_options {
     struct url url;
-    const char *ca_file;     /* never NULL: the system's bundle unless configured */
-    const char *cert_file;   /* NULL: no client certificate */
+    const char *ca_file;   /* never NULL: the system's bundle unless configured */
+    const char *cert_file; /* NULL: no client certificate */
     const char *key_file;
     const char *const *headers; /* "Name: value" lines, NULL-terminated array; NULL: none */
-    const char *header_file; /* such lines, read anew at each attempt; NULL: none */
-    const char *proxy_host;  /* NULL: no proxy, whatever the environment says */
+    const char *header_file;    /* such lines, read anew at each attempt; NULL: none */
+    const char *proxy_host;     /* NULL: no proxy, whatever the environment says */
     uint16_t proxy_port;
     size_t message_max; /* a longer message of the server closes with 1009 */
 };
@@ -32,21 +32,21 @@ struct transport_options {
 /* Why and how a connection, or the try to make one, ended. */
 struct transport_end {
     enum link_reason reason;
-    unsigned close_code;    /* of the server's close frame; 0: none came */
-    unsigned http_status;   /* of an upgrade that was not answered by 101; 0: none */
+    unsigned close_code;  /* of the server's close frame; 0: none came */
+    unsigned http_status; /* of an upgrade that was not answered by 101; 0: none */
     bool was_open;
-    char detail[200];       /* for people: "certificate has expired", "Connection refused", … no secrets */
+    char detail[200]; /* for people: "certificate has expired", "Connection refused", … no secrets */
 };
 
 struct transport_listener {
     void *self;
     void (*opened)(void *self);
-    /* Exactly once for each transport_open, opened or not; the transport is idle again and may be opened at once. */
+    /* Exactly once for each transport_open, opened or not; the transport is idle again, and may be opened. */
     void (*closed)(void *self, const struct transport_end *end);
     /* A whole binary message; the bytes are valid during the call. */
     void (*message)(void *self, const uint8_t *bytes, size_t len);
     void (*text_message)(void *self, size_t len); /* a whole text message, content not kept */
-    void (*alive)(void *self);                    /* bytes of any kind came; at least once for each read that brought some */
+    void (*alive)(void *self); /* bytes of any kind came; at least once for each read that brought some */
     void (*pong)(void *self);
     void (*drained)(void *self); /* what waited to be written has fallen below TRANSPORT_QUEUE_LOW */
 };
@@ -61,25 +61,28 @@ void transport_free(struct transport *t); /* NULL is fine; no callback comes any
 int transport_configure(struct transport *t, const struct transport_options *o);
 
 /*
- * Looks the name up (resolver thread), then dials each address in turn until one completes the upgrade. Never fails at once: what
- * goes wrong comes as `closed`, from the loop, never from within this call. Only when idle.
+ * Looks the name up (resolver thread), then dials each address in turn until one completes the upgrade. Never
+ * fails at once: what goes wrong comes as `closed`, from the loop, never from within this call. Only when
+ * idle.
  */
 void transport_open(struct transport *t);
 
 /*
- * Room for a binary message of up to n bytes at the end of the send queue; NULL: no memory. The caller fills it and
- * commits what it used (<= n), or commits 0 to take it back. Order is kept; one syscall a message. Only while open.
+ * Room for a binary message of up to n bytes at the end of the send queue; NULL: no memory. The caller fills
+ * it and commits what it used (<= n), or commits 0 to take it back. Order is kept; one syscall a message.
+ * Only while open.
  */
 uint8_t *transport_reserve(struct transport *t, size_t n);
 void transport_commit(struct transport *t, size_t n);
 bool transport_congested(const struct transport *t);
 
-/* A websocket PING, ahead of queued messages but not inside one. */
+/* A websocket PING, ahead of queued messages, or between the fragments of a long one. */
 void transport_ping(struct transport *t);
 
 /*
- * Close handshake with this code after what is queued was written; `closed` follows, within TRANSPORT_CLOSE_MS even when the peer
- * never answers. Before the connection is open: the attempt is given up. The reason in `closed` is the one given here.
+ * Close handshake with this code after what is queued was written; `closed` follows, within
+ * TRANSPORT_CLOSE_MS even when the peer never answers. Before the connection is open: the attempt is given
+ * up. The reason in `closed` is the one given here.
  */
 #define TRANSPORT_CLOSE_MS 1000
 void transport_close(struct transport *t, unsigned code, enum link_reason reason);

@@ -1,7 +1,12 @@
 /*
- * MessagePack -> JSON, in one pass over the bytes: no tree, no malloc, iterative. Declared lengths and counts are
- * checked against the bytes that are there before they are believed; nesting is capped; every read is in bounds for
- * any input. The mapping is the table "MessagePack <-> JSON" of imd-protocol(7).
+ * MessagePack -> JSON, in one pass over the bytes: no tree, no malloc, iterative. Declared lengths and counts
+ * are checked against the bytes that are there before they are believed; nesting is capped; every read is in
+ * bounds for any input. The text never holds a newline or another control character.
+ *
+ * The mapping is the table "MessagePack <-> JSON" of imd-protocol(7). Where that leaves room: a float32 is
+ * written as the double that it stands for. A timestamp (ext -1) that has none of the three forms, or more
+ * than 999999999 nanoseconds, or is outside the years 0000 to 9999, is written like any other ext. A key that
+ * is an array or a map is the JSON text of that, as a string.
  */
 #ifndef IMD_DECODE_H
 #define IMD_DECODE_H
@@ -12,23 +17,29 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The envelope's map is level 1 and its data may nest MESSAGE_DEPTH_MAX levels, so a frame may have one more. */
+/* The envelope's map is level 1, and its data may nest MESSAGE_DEPTH_MAX levels. */
 #define DECODE_DEPTH_MAX 65
+
+/*
+ * Arrays and maps as keys of maps, one within the other. Each doubles the backslashes of what it holds;
+ * without a cap of its own a frame of 130 bytes could ask for any amount of text.
+ */
+#define DECODE_KEY_DEPTH_MAX 4
 
 enum decode_result {
     DECODE_OK = 0,
     DECODE_TRUNCATED, /* the bytes end inside the value, or a count or length is more than is there */
     DECODE_TRAILING,  /* bytes are left over behind the value */
     DECODE_INVALID,   /* the byte 0xc1 */
-    DECODE_TOO_DEEP,
-    DECODE_NO_ROOM, /* the writer could not grow */
+    DECODE_TOO_DEEP,  /* DECODE_DEPTH_MAX or DECODE_KEY_DEPTH_MAX */
+    DECODE_NO_ROOM,   /* the writer could not grow */
 };
 
 const char *decode_result_text(enum decode_result r); /* for log lines */
 
 /*
- * What takes the bytes of a bin larger than `inline_max`: writes the JSON for it (an object) into w. Without a hook
- * every bin is written inline, whatever its size.
+ * What takes the bytes of a bin larger than `inline_max`: writes the JSON for it (an object) into w. Without
+ * a hook every bin is written inline, whatever its size.
  */
 struct decode_options {
     size_t inline_max;
@@ -36,7 +47,8 @@ struct decode_options {
     void *self;
 };
 
-/* A string as it stands in the frame, and where its escaped text is in the JSON (offsets from the first byte written). */
+/* A string as it stands in the frame, and where its escaped text is in the JSON (offsets from the first byte
+ * written). */
 struct decode_string {
     const char *bytes; /* in the frame; NULL: no such key, or its value is no string */
     uint32_t len;
@@ -55,14 +67,17 @@ struct decode_frame {
     int64_t conversation;
 };
 
-/* One value as JSON. Writes nothing sensible unless DECODE_OK. */
+/*
+ * One value as JSON. What was written makes sense only with DECODE_OK. Asks for a few bytes of room more than
+ * it needs. o may be NULL: no hook.
+ */
 enum decode_result decode_value(const struct decode_options *o, const uint8_t *bytes, size_t len,
                                 struct json_writer *w);
 
 /*
- * One frame of the server as the members of an event's params, without braces: an envelope's own members as they
- * came (`"code":0,"data":{…},"errMsg":"…"`); what is no envelope, or has a member `seq` or `time` that would stand
- * beside imd's own, as `"data":<the whole value>`. The fields are picked up in both cases.
+ * One frame of the server as the members of an event's params, without braces: an envelope's own members as
+ * they came (`"code":0,"data":{…},"errMsg":"…"`); what is no envelope, or has a member `seq` or `time` that
+ * would stand beside imd's own, as `"data":<the whole value>`. The fields are picked up in both cases.
  */
 enum decode_result decode_frame(const struct decode_options *o, const uint8_t *bytes, size_t len,
                                 struct json_writer *w, struct decode_frame *f);

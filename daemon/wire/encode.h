@@ -1,14 +1,16 @@
 /*
- * Scanned JSON -> MessagePack, straight from the text. Integers take the smallest form that holds them, reals are
- * float64, objects are maps in the order written. {"$bin":"<base64>"} and {"$ext":{"type":n,"data":"<base64>"}}
- * become bin and ext; {"$file":…} is refused, as is {"$fd":n} until descriptors can be passed. An object is one of
- * these only when that is its only key.
+ * Scanned JSON -> MessagePack, straight from the text. Integers take the smallest form that holds them, reals
+ * are float64, objects are maps in the order written. {"$bin":"<base64>"} and
+ * {"$ext":{"type":n,"data":"<base64>"}} become bin and ext; {"$file":…} is refused, as is {"$fd":n} until
+ * descriptors can be passed. An object is one of these only when that is its only key; {"$file"} is refused
+ * also with the `size` and `sha256` that decode writes beside it.
  */
 #ifndef IMD_ENCODE_H
 #define IMD_ENCODE_H
 
 #include "error.h"
 #include "scan.h"
+#include "vocabulary.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -18,7 +20,8 @@ struct encode_buffer {
     uint8_t *at, *end;
 };
 
-/* No value of this line needs more bytes of MessagePack than this (JSON text is never shorter by more than a constant). */
+/* This value never needs more bytes of MessagePack than this: the length of its text, and a little for reals
+ * and headers. */
 size_t encode_bound(const struct scan *s, uint32_t token);
 
 struct encode_error {
@@ -26,7 +29,11 @@ struct encode_error {
     char detail[160]; /* a sentence that names the key */
 };
 
-/* 0; -EINVAL with *e filled; -ENOBUFS when the buffer was smaller than encode_bound. Depth counts from this token. */
+/*
+ * 0; -EINVAL with *e filled; -ENOBUFS when the buffer was smaller than encode_bound. b->at moves only with 0,
+ * though bytes behind it may have been written. Depth counts from this token; at most MESSAGE_DEPTH_MAX
+ * arrays and objects.
+ */
 int encode_value(const struct scan *s, uint32_t token, struct encode_buffer *b, struct encode_error *e);
 
 /* What a message gets where the caller did not say otherwise. */
@@ -36,20 +43,22 @@ struct encode_defaults {
     int64_t sent_time_ms;
 };
 
-/* What the session must know of the message that was encoded. Points into the text's line or into the defaults. */
+/* What the session must know of the message that was encoded. */
 struct encode_message {
-    char message_id[128]; /* MESSAGE_ID_MAX, unescaped */
+    char message_id[MESSAGE_ID_MAX]; /* unescaped; no NUL behind it */
     size_t message_id_len;
 };
 
 #define ENCODE_MESSAGE_EXTRA 512 /* bytes that the defaults may need beyond encode_bound, but for `from` */
 
 /*
- * The flat map of a send (imd-protocol(7), "Client -> server"): the caller's keys in the order written, then the
- * defaults of those that are missing: messageType TxtMsg, messageId, conversationType 0, from, to "server" (type 0
- * only), sentTime, messageDirection 1. Checks: messageType a non-empty string; messageId a non-empty string of at most
- * MESSAGE_ID_MAX bytes; conversationType 0 … 5; from, to strings; `to` required unless the type is 0; signalName a
- * non-empty string, required for SignalMsg; sentTime and messageDirection integers; content an object.
+ * The flat map of a send (imd-protocol(7), "Client -> server"): the caller's keys in the order written, then
+ * the defaults of those that are missing: messageType TxtMsg, messageId, conversationType 0, from, to
+ * "server" (type 0 only), sentTime, messageDirection 1. Checks: messageType a non-empty string; messageId a
+ * non-empty string of at most MESSAGE_ID_MAX bytes; conversationType 0 … 5; from, to strings; `to` required
+ * unless the type is 0; signalName a non-empty string, required for SignalMsg; sentTime and messageDirection
+ * integers; content an object. Returns as encode_value does; the buffer needs encode_bound +
+ * ENCODE_MESSAGE_EXTRA + strlen(from).
  */
 int encode_message(const struct scan *s, uint32_t message, const struct encode_defaults *d,
                    struct encode_buffer *b, struct encode_message *m, struct encode_error *e);

@@ -1,7 +1,8 @@
 /*
- * The JSON scanner of the request path: walks a line once, checks all of it (RFC 8259 grammar, UTF-8, depth, no
- * duplicate keys, numbers that can be held), and leaves a flat array of tokens. No tree, no copy; the token array is
- * kept from line to line, so that a request costs no malloc. Not thread-safe; one struct scan a thread.
+ * The JSON scanner of the request path: walks a line once, checks all of it (RFC 8259 grammar, UTF-8, depth,
+ * no duplicate keys, numbers that can be held), and leaves a flat array of tokens. No tree, no copy; the
+ * token array is kept from line to line, so that a request costs no malloc. Not thread-safe; one struct scan
+ * a thread.
  */
 #ifndef IMD_SCAN_H
 #define IMD_SCAN_H
@@ -10,51 +11,68 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A request line is {"params":{"message":{…}}}: the message is at level 3, see MESSAGE_DEPTH_MAX. */
-#define SCAN_DEPTH_MAX 66
+/*
+ * A request line is {"params":{"message":{…}}}: the message is at level 3 and nests MESSAGE_DEPTH_MAX levels.
+ * In the innermost one {"$ext":{…}} may stand for a value that does not nest, hence two more; encode counts
+ * exactly.
+ */
+#define SCAN_DEPTH_MAX 68
 
-enum scan_type { SCAN_NULL, SCAN_FALSE, SCAN_TRUE, SCAN_INT, SCAN_REAL, SCAN_STRING, SCAN_ARRAY, SCAN_OBJECT };
+enum scan_type {
+    SCAN_NULL,
+    SCAN_FALSE,
+    SCAN_TRUE,
+    SCAN_INT,
+    SCAN_REAL,
+    SCAN_STRING,
+    SCAN_ARRAY,
+    SCAN_OBJECT
+};
 
 /*
- * Tokens are in document order. An object's children are key, value, key, value, …; each key is a SCAN_STRING.
- * `next` is the index of the first token behind this value (its sibling, or the end).
+ * Tokens are in document order. An object's children are key, value, key, value, …; each key is a
+ * SCAN_STRING. `next` is the index of the first token behind this value (its sibling, or the end).
  */
 struct scan_token {
     uint8_t type;    /* enum scan_type */
     uint8_t escaped; /* SCAN_STRING: has a backslash. SCAN_INT: begins with '-' */
-    uint8_t level;   /* the outermost value is 1 */
+    uint8_t level;   /* the outermost value is 1; only arrays and objects count for the depth limit */
     uint32_t at;     /* offset in the text; a string's is behind its quote */
-    uint32_t len;    /* bytes of the text; a string's without quotes; of array and object with their brackets */
+    uint32_t len; /* bytes of the text; a string's without quotes; of array and object with their brackets */
     uint32_t next;
-    uint32_t count; /* ARRAY: items, OBJECT: members */
+    uint32_t count; /* ARRAY: items, OBJECT: members; of others unspecified */
 };
 
 struct scan {
     const char *text;
     struct scan_token *tokens;
     uint32_t count, capacity;
+    uint32_t reals;  /* how many SCAN_REAL there are: encode_bound needs it */
     uint32_t *table; /* scratch to find duplicate keys of large objects */
     uint32_t table_size;
-    uint32_t error_at; /* where in the text it failed */
-    const char *error; /* a sentence; static */
+    uint64_t hash_key[2]; /* random, so that nobody can choose keys that collide */
+    uint32_t error_at;    /* where in the text it failed */
+    const char *error;    /* a sentence; static */
 };
 
 enum scan_result {
     SCAN_OK = 0,
-    SCAN_SYNTAX,    /* not JSON, or not UTF-8 */
+    SCAN_SYNTAX,    /* not JSON, not UTF-8, half a surrogate pair, or an escaped NUL in a key */
     SCAN_DUPLICATE, /* an object names a key twice */
     SCAN_TOO_DEEP,
-    SCAN_RANGE,  /* an integer beyond 64 bits, a real beyond a double */
-    SCAN_NO_MEMORY,
+    SCAN_RANGE,     /* an integer beyond 64 bits, a real beyond a double */
+    SCAN_NO_MEMORY, /* or the text is 4 GiB or longer */
 };
 
 void scan_init(struct scan *s);
 void scan_deinit(struct scan *s); /* safe to call twice */
 
 /*
- * text[0 … len) is one JSON value with optional white space around it; text[len] must be readable and must not be able
- * to continue a number (the line's '\n' or a NUL serves). The text must stay until the tokens are no longer used.
- * Token 0 is the outermost value.
+ * text[0 … len) is one JSON value with optional white space around it; text[len] must be readable and must
+ * not be able to continue a number (the line's '\n' or a NUL serves). The text must stay until the tokens are
+ * no longer used. Token 0 is the outermost value. There are at most (len + 1) / 2 tokens. depth_max is at
+ * most 255. Unless SCAN_OK, there are no tokens, and error and error_at say what is wrong. The process must
+ * run in the C locale (strtod).
  */
 enum scan_result scan_text(struct scan *s, const char *text, size_t len, unsigned depth_max);
 
@@ -63,7 +81,8 @@ uint32_t scan_member(const struct scan *s, uint32_t object, const char *key);
 
 bool scan_string_equals(const struct scan *s, uint32_t token, const char *text); /* unescaped compare */
 
-/* The unescaped bytes; out must have room for token.len bytes. Returns the length. Escaped NUL is a byte like any other. */
+/* The unescaped bytes; out must have room for token.len bytes. Returns the length. Escaped NUL is a byte like
+ * any other. */
 size_t scan_string_copy(const struct scan *s, uint32_t token, char *out);
 
 /* An integer that fits the type; false when it is no SCAN_INT or does not fit. */

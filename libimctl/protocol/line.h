@@ -33,7 +33,7 @@ struct line_reader {
 void line_reader_init(struct line_reader *r, size_t max);
 void line_reader_deinit(struct line_reader *r); /* safe to call twice */
 
-/* 0 or -ENOMEM. */
+/* 0, -ENOMEM, or -ENOBUFS: the buffer is full of lines that were not taken. */
 int line_reader_room(struct line_reader *r, char **room, size_t *size);
 void line_reader_filled(struct line_reader *r, size_t n);
 enum line_result line_reader_next(struct line_reader *r, char **line, size_t *len);

@@ -1,0 +1,22 @@
+/* The options of imctl: one table gives parser, --help and manual page. */
+#ifndef IMCTL_OPTIONS_H
+#define IMCTL_OPTIONS_H
+
+#include "command.h"
+
+#include <stdio.h>
+
+/* Reads options, the command and its operand. 0, or an exit status: what is wrong is on stderr. With a->help
+ * or a->version set, nothing else is checked. */
+int arguments_parse(struct arguments *a, int argc, char **argv);
+void arguments_deinit(struct arguments *a);
+
+/* A time in seconds, such as 30 or 0.5, as milliseconds (an int64_t). false: it is none. */
+bool take_seconds(void *field, const char *value);
+
+void help_print(const struct command *c, FILE *to); /* NULL: of imctl as a whole */
+
+/* What stands for one of these lines in the manual page's source: @COMMANDS@ or @OPTIONS@. false: neither. */
+bool manual_section(const char *line, FILE *to);
+
+#endif

@@ -1,0 +1,101 @@
+#include "output.h"
+
+#include <imctl.h>
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+void complain(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("imctl: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+}
+
+bool output_line(const char *line, size_t len)
+{
+    fwrite(line, 1, len, stdout);
+    putchar('\n');
+    return fflush(stdout) == 0 && !ferror(stdout);
+}
+
+/* The UTF-8 form of a C1 control character (U+0080 to U+009F), which terminals obey too. */
+static bool is_c1(const unsigned char *p)
+{
+    return p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f;
+}
+
+void output_plain(const char *text)
+{
+    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
+        if (is_c1(p))
+            printf("\\x%02x", *++p);
+        else if (*p < 0x20 || *p == 0x7f)
+            printf("\\x%02x", *p);
+        else
+            putchar(*p);
+    }
+}
+
+int output_end(int status)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    if (errno == EPIPE)
+        return EXIT_SUCCESS;
+    complain("cannot write: %s", errno ? strerror(errno) : "the output is broken");
+    return imctl_error_exit_status(IMCTL_STORAGE);
+}
+
+bool output_is_terminal(void)
+{
+    return isatty(STDOUT_FILENO);
+}
+
+bool output_has_colours(void)
+{
+    const char *no_colour = getenv("NO_COLOR"), *terminal = getenv("TERM");
+    return output_is_terminal() && !(no_colour && no_colour[0]) && terminal && strcmp(terminal, "dumb") != 0;
+}
+
+static void put_time(const char *format, int64_t time_ms)
+{
+    time_t seconds = (time_t)(time_ms / 1000);
+    struct tm local;
+    char text[64];
+    if (localtime_r(&seconds, &local) && strftime(text, sizeof(text), format, &local) > 0)
+        fputs(text, stdout);
+}
+
+void output_clock(int64_t time_ms)
+{
+    put_time("%H:%M:%S", time_ms);
+}
+
+void output_date(int64_t time_ms)
+{
+    put_time("%Y-%m-%d %H:%M:%S", time_ms);
+}
+
+/* The two largest units. */
+void output_span(int64_t span_ms)
+{
+    long long s = span_ms / 1000;
+    if (s < 60)
+        printf("%lld.%lld s", s, (long long)span_ms % 1000 / 100);
+    else if (s < 3600)
+        printf("%lld min %lld s", s / 60, s % 60);
+    else if (s < 86400)
+        printf("%lld h %lld min", s / 3600, s / 60 % 60);
+    else
+        printf("%lld d %lld h", s / 86400, s / 3600 % 24);
+}

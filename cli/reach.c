@@ -1,0 +1,117 @@
+#include "reach.h"
+
+#include "output.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CONNECT_TIMEOUT_MS 5000
+
+/* Errors of reaching the socket, and what to do about them. `unit`: ask whether imd runs. */
+static const struct {
+    int error;
+    const char *sentence;
+    bool unit;
+} reach_failures[] = {
+    {-ENOENT, "no such file", true},
+    {-ECONNREFUSED, "nobody listens there", true},
+    {-EACCES, "permission denied; are you in the group that 'ls -l' shows for it?", false},
+    {-ETIMEDOUT, "it does not answer", false},
+    {-ENAMETOOLONG, "the path is too long for a socket", false},
+};
+
+static int unreachable(const struct arguments *a, const char *path, int error)
+{
+    const char *sentence = strerror(-error), *account = a->account ? a->account : "default";
+    bool unit = false;
+    for (size_t i = 0; i < sizeof(reach_failures) / sizeof(reach_failures[0]); i++) {
+        if (reach_failures[i].error == error) {
+            sentence = reach_failures[i].sentence;
+            unit = reach_failures[i].unit;
+        }
+    }
+    if (unit)
+        complain("cannot reach imd at %s: %s; is imd@%s.socket running?", path, sentence, account);
+    else
+        complain("cannot reach imd at %s: %s", path, sentence);
+    return imctl_error_exit_status(IMCTL_NOT_CONNECTED);
+}
+
+int reach_daemon(const struct arguments *a, struct imctl **out)
+{
+    char found[128];
+    int error = a->socket ? 0 : imctl_socket_path(a->account, found, sizeof(found));
+    if (error == -EINVAL) {
+        complain("'%s' is no account name", a->account);
+        return STATUS_USAGE;
+    }
+    if (error < 0)
+        return unreachable(a, "the account's socket", error);
+    const char *path = a->socket ? a->socket : found;
+    error = imctl_open(path, CONNECT_TIMEOUT_MS, out);
+    return error < 0 ? unreachable(a, path, error) : 0;
+}
+
+/* Errors of a connection that stood. */
+static const struct {
+    int error;
+    enum imctl_error status;
+    const char *sentence;
+} failures[] = {
+    {-ETIMEDOUT, IMCTL_NOT_CONNECTED, "imd does not answer"},
+    {-ECONNRESET, IMCTL_NOT_CONNECTED, "imd has ended the connection"},
+    {-EBUSY, IMCTL_BUSY, "imd has too many clients; try again"},
+    {-EPROTO, IMCTL_INTERNAL, "what answers is not imd"},
+    {-EMSGSIZE, IMCTL_TOO_LARGE, "imd has sent a line above 256 MiB"},
+    {-EILSEQ, IMCTL_PARSE_ERROR, "what is to be sent is no text in UTF-8"},
+};
+
+int failure_status(int error)
+{
+    for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
+        if (failures[i].error == error) {
+            complain("%s", failures[i].sentence);
+            return imctl_error_exit_status(failures[i].status);
+        }
+    }
+    complain("%s", strerror(-error));
+    return imctl_error_exit_status(IMCTL_INTERNAL);
+}
+
+/* What helps to understand an error beside its sentence. */
+static void complain_rejected(const struct imctl_reply *r)
+{
+    const char *why = imctl_reply_server_error(r);
+    complain("%s: %s (code %lld)", imctl_error_sentence(IMCTL_REJECTED), why ? why : "no reason given",
+             (long long)imctl_reply_code(r));
+}
+
+int refusal_status(const struct imctl_reply *r)
+{
+    enum imctl_error e = imctl_reply_error(r);
+    const char *limit = imctl_reply_string(r, "data.limit"), *id = imctl_reply_id(r);
+    if (e == IMCTL_REJECTED)
+        complain_rejected(r);
+    else if (limit)
+        complain("%s (%s)", imctl_reply_message(r), limit);
+    else if (e == IMCTL_UNKNOWN && id)
+        complain("%s (messageId %s)", imctl_reply_message(r), id);
+    else
+        complain("%s", imctl_reply_message(r));
+    return imctl_error_exit_status(e);
+}
+
+int reach_call(struct imctl *c, const char *method, struct imctl_reply **out)
+{
+    int error = imctl_call_wait(c, method, NULL, ANSWER_TIMEOUT_MS, out);
+    if (error < 0)
+        return failure_status(error);
+    if (imctl_reply_error(*out) == IMCTL_OK)
+        return 0;
+    int status = refusal_status(*out);
+    imctl_reply_free(*out);
+    *out = NULL;
+    return status;
+}

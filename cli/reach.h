@@ -1,0 +1,22 @@
+/* How imctl reaches the daemon, and what becomes of errors: a sentence and an exit status. */
+#ifndef IMCTL_REACH_H
+#define IMCTL_REACH_H
+
+#include "command.h"
+
+#include <imctl.h>
+
+/* 0, or the exit status; then it is on stderr why. */
+int reach_daemon(const struct arguments *a, struct imctl **out);
+
+/* Calls a method without params and waits. As above. */
+int reach_call(struct imctl *c, const char *method, struct imctl_reply **out);
+
+/* Complains about a negative errno of the library, or about an error of the daemon; gives the exit status. */
+int failure_status(int error);
+int refusal_status(const struct imctl_reply *r);
+
+#define ANSWER_TIMEOUT_MS \
+    10000 /* for what imd answers from memory: it is far below that, or something is wrong */
+
+#endif

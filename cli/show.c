@@ -1,0 +1,140 @@
+#include "show.h"
+
+#include "output.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define BOLD "\x1b[1m"
+#define DIM "\x1b[2m"
+#define PLAIN "\x1b[0m"
+
+static void put_coloured(const char *colour, bool colours, const char *text)
+{
+    if (colours)
+        fputs(colour, stdout);
+    output_plain(text);
+    if (colours)
+        fputs(PLAIN, stdout);
+}
+
+static void put_time(const struct imctl_event *e, bool colours)
+{
+    if (imctl_event_time(e) == 0)
+        return;
+    if (colours)
+        fputs(DIM, stdout);
+    output_clock(imctl_event_time(e));
+    fputs(colours ? PLAIN " " : " ", stdout);
+}
+
+/* `alice -> bob (group)`; the two kinds of conversation that the addresses show anyway are not named. */
+static void put_addresses(const struct imctl_event *e, bool colours)
+{
+    const char *from = imctl_event_from(e), *to = imctl_event_to(e);
+    int conversation = imctl_event_conversation(e);
+    const char *word = imctl_conversation_word(conversation);
+    put_coloured(BOLD, colours, from ? from : "server");
+    if (to) {
+        fputs(" -> ", stdout);
+        output_plain(to);
+    }
+    if (word && conversation != IMCTL_SERVER && conversation != IMCTL_PRIVATE)
+        printf(" (%s)", word);
+    fputs(": ", stdout);
+}
+
+static void put_type(const struct imctl_event *e)
+{
+    const char *type = imctl_event_type(e), *signal = imctl_event_signal(e);
+    if (!type || strcmp(imctl_type_short(type), "text") == 0)
+        return;
+    putchar('[');
+    output_plain(imctl_type_short(type));
+    if (signal) {
+        putchar(' ');
+        output_plain(signal);
+    }
+    fputs("] ", stdout);
+}
+
+/* The content; what has none shows what the server said, or its data as it is. */
+static void put_content(const struct imctl_event *e)
+{
+    const char *text = imctl_event_text(e), *error = imctl_event_error(e);
+    if (!text && !imctl_event_type(e))
+        text = error ? error : imctl_event_value(e, "data");
+    if (text)
+        output_plain(text);
+    if (imctl_event_code(e) != 0)
+        printf(" (code %lld)", (long long)imctl_event_code(e));
+}
+
+static void show_message(const struct imctl_event *e, bool colours)
+{
+    put_addresses(e, colours);
+    put_type(e);
+    put_content(e);
+}
+
+static void show_sent(const struct imctl_event *e, bool colours)
+{
+    put_coloured(DIM, colours, "sent ");
+    show_message(e, colours);
+}
+
+static void show_status(const struct imctl_event *e, bool colours)
+{
+    const char *state = imctl_event_state(e), *reason = imctl_event_string(e, "reason");
+    int64_t retry;
+    fputs("-- ", stdout);
+    put_coloured(BOLD, colours, state ? state : "unknown");
+    if (reason && *reason) {
+        fputs(" (", stdout);
+        output_plain(reason);
+        putchar(')');
+    }
+    if (imctl_event_int(e, "nextRetryMs", &retry)) {
+        fputs(", next try in ", stdout);
+        output_span(retry);
+    }
+}
+
+static void show_outbox(const struct imctl_event *e, bool colours)
+{
+    const char *id = imctl_event_id(e), *state = imctl_event_state(e);
+    fputs("-- outbox ", stdout);
+    output_plain(id ? id : "?");
+    putchar(' ');
+    put_coloured(BOLD, colours, state ? state : "unknown");
+}
+
+static void show_gap(const struct imctl_event *e, bool colours)
+{
+    const char *from = imctl_event_value(e, "from"), *to = imctl_event_value(e, "to");
+    const char *reason = imctl_event_string(e, "reason");
+    fputs("-- ", stdout);
+    put_coloured(BOLD, colours, "lost");
+    printf(": events %s to %s", from ? from : "?", to ? to : "?");
+    if (reason) {
+        fputs(" (", stdout);
+        output_plain(reason);
+        putchar(')');
+    }
+}
+
+static void (*const shows[])(const struct imctl_event *e, bool colours) = {
+    [IMCTL_EVENT_MESSAGE] = show_message, [IMCTL_EVENT_SENT] = show_sent, [IMCTL_EVENT_STATUS] = show_status,
+    [IMCTL_EVENT_OUTBOX] = show_outbox,   [IMCTL_EVENT_GAP] = show_gap,
+};
+
+bool show_event(const struct imctl_event *e, bool colours)
+{
+    put_time(e, colours);
+    if (imctl_event_kind(e) == IMCTL_EVENT_OTHER)
+        output_plain(imctl_event_json(e, NULL));
+    else
+        shows[imctl_event_kind(e)](e, colours);
+    putchar('\n');
+    return fflush(stdout) == 0 && !ferror(stdout);
+}

@@ -1,0 +1,474 @@
+/*
+ * The kinds of configuration values: a table of readers and writers, one row a kind. What they say about a
+ * bad value follows the key's name in an error, and never holds a header's value, which may be a token.
+ */
+#include "config_kind.h"
+#include "cleanup.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+#include <strings.h>
+
+#define LIST_MAX 256 /* entries; also keeps a hostile file from costing quadratic time */
+#define SHOWN_MAX 60 /* a longer value is not repeated in an error */
+
+static void *field(const struct config *c, const struct config_key *k)
+{
+    return (char *)c + k->at;
+}
+
+static int wrong(char why[CONFIG_WHY_MAX], const char *format, ...) __attribute__((format(printf, 2, 3)));
+static int wrong(char why[CONFIG_WHY_MAX], const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(why, CONFIG_WHY_MAX, format, args);
+    va_end(args);
+    return -EINVAL;
+}
+
+/* The value as an error repeats it. */
+static const char *shown(const char *text)
+{
+    return strlen(text) <= SHOWN_MAX ? text : "the value";
+}
+
+/* ---- Texts and lists
+ * -------------------------------------------------------------------------------------------- */
+
+static void text_clear(struct config *c, const struct config_key *k)
+{
+    char **text = field(c, k);
+
+    free(*text);
+    *text = NULL;
+}
+
+static int text_replace(struct config *c, const struct config_key *k, const char *text)
+{
+    char *copy = strdup(text);
+
+    if (!copy)
+        return -ENOMEM;
+    text_clear(c, k);
+    *(char **)field(c, k) = copy;
+    return 0;
+}
+
+/* What other INI readers would have taken off, and this one does not: nobody shall be told a lie about his
+ * value. */
+static int decoration_refused(const char *text, char why[CONFIG_WHY_MAX])
+{
+    if (*text == '"' || *text == '\'')
+        return wrong(why, "write it without quotes");
+    if (strstr(text, " #") || strstr(text, " ;") || strstr(text, "\t#") || strstr(text, "\t;"))
+        return wrong(why, "a comment needs a line of its own");
+    return 0;
+}
+
+static int text_set(struct config *c, const struct config_key *k, const char *text, char why[CONFIG_WHY_MAX])
+{
+    int r = decoration_refused(text, why);
+
+    return r < 0 ? r : text_replace(c, k, text);
+}
+
+static void text_print(const struct config *c, const struct config_key *k, bool blank, FILE *to)
+{
+    const char *text = *(char **)field(c, k);
+
+    fputs(text ? text : "", to);
+}
+
+static void list_clear(struct config *c, const struct config_key *k)
+{
+    const char ***list = field(c, k);
+
+    for (const char **at = *list; at && *at; at++)
+        free((char *)*at);
+    free(*list);
+    *list = NULL;
+}
+
+static int list_append(struct config *c, const struct config_key *k, const char *text, size_t len,
+                       char why[CONFIG_WHY_MAX])
+{
+    const char ***list = field(c, k), **longer;
+    size_t count = 0;
+
+    while (*list && (*list)[count])
+        count++;
+    if (count == LIST_MAX)
+        return wrong(why, "more than %d values", LIST_MAX);
+    longer = realloc(*list, (count + 2) * sizeof(*longer));
+    if (!longer)
+        return -ENOMEM;
+    *list = longer;
+    longer[count + 1] = NULL;
+    longer[count] = strndup(text, len);
+    return longer[count] ? 0 : -ENOMEM;
+}
+
+/* The next word of a space-separated list, or NULL; *at moves behind it. */
+static const char *next_word(const char **at, size_t *len)
+{
+    const char *word = *at + strspn(*at, " \t");
+
+    *len = strcspn(word, " \t");
+    *at = word + *len;
+    return *len ? word : NULL;
+}
+
+static int words_set(struct config *c, const struct config_key *k, const char *text, char why[CONFIG_WHY_MAX])
+{
+    const char *word;
+    size_t len;
+    int r = decoration_refused(text, why);
+
+    while (r == 0 && (word = next_word(&text, &len)))
+        r = list_append(c, k, word, len, why);
+    return r;
+}
+
+static void words_print(const struct config *c, const struct config_key *k, bool blank, FILE *to)
+{
+    const char **list = *(const char ***)field(c, k);
+
+    for (size_t i = 0; list && list[i]; i++)
+        fprintf(to, "%s%s", i ? " " : "", list[i]);
+}
+
+/* ---- Headers
+ * ---------------------------------------------------------------------------------------------------- */
+
+/* Headers that the websocket handshake, or the framing of HTTP, is made of. A trailing '*' stands for any
+ * rest. */
+static const char *const own_headers[] = {
+    "Host",    "Connection", "Upgrade",    "Sec-WebSocket-*", "Content-Length", "TE", "Transfer-Encoding",
+    "Trailer", "Expect",     "Keep-Alive", "HTTP2-Settings"};
+
+static bool is_own_header(const char *name, size_t len)
+{
+    for (size_t i = 0; i < sizeof(own_headers) / sizeof(*own_headers); i++) {
+        size_t n = strcspn(own_headers[i], "*");
+
+        if ((own_headers[i][n] ? len >= n : len == n) && strncasecmp(name, own_headers[i], n) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int headers_set(struct config *c, const struct config_key *k, const char *text,
+                       char why[CONFIG_WHY_MAX])
+{
+    static const char token[] = "!#$%&'*+-.^_`|~0123456789"
+                                "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    size_t len = strspn(text, token);
+
+    if (len == 0 || text[len] != ':')
+        return wrong(why, "not of the form `Name: value`");
+    if (len > SHOWN_MAX)
+        return wrong(why, "the name is longer than %d characters", SHOWN_MAX);
+    if (is_own_header(text, len))
+        return wrong(why, "%.*s belongs to the connection itself and cannot be given", (int)len, text);
+    if (strchr(text, '\t'))
+        return wrong(why, "a tab in the value");
+    return list_append(c, k, text, strlen(text), why);
+}
+
+static void headers_print(const struct config *c, const struct config_key *k, bool blank, FILE *to)
+{
+    const char **list = *(const char ***)field(c, k);
+
+    for (size_t i = 0; list && list[i]; i++) {
+        if (i)
+            fprintf(to, "\n%s=", k->name);
+        if (blank)
+            fprintf(to, "%.*s: ***", (int)strcspn(list[i], ":"), list[i]);
+        else
+            fputs(list[i], to);
+    }
+}
+
+/* ---- Files
+ * ------------------------------------------------------------------------------------------------------ */
+
+static int file_set(struct config *c, const struct config_key *k, const char *text, char why[CONFIG_WHY_MAX])
+{
+    if (*text != '/')
+        return wrong(why, "%s is not an absolute path", shown(text));
+    return text_replace(c, k, text);
+}
+
+/* ---- Addresses
+ * -------------------------------------------------------------------------------------------------- */
+
+static int url_set(struct config *c, const struct config_key *k, const char *text, char why[CONFIG_WHY_MAX])
+{
+    const char *reason = "";
+
+    if (url_parse(&c->url, text, &reason) < 0)
+        return wrong(why, "%s", reason);
+    return text_replace(c, k, text);
+}
+
+static void url_print(const struct config *c, const struct config_key *k, bool blank, FILE *to)
+{
+    /* Every character of a query can become `***`. */
+    char out[3 * (URL_PATH_MAX + URL_HOST_MAX) + 64];
+
+    if (!c->url_text)
+        return;
+    url_blank(c->url_text, out, sizeof(out));
+    fputs(blank ? out : c->url_text, to);
+}
+
+static int proxy_set(struct config *c, const struct config_key *k, const char *text, char why[CONFIG_WHY_MAX])
+{
+    const char *reason = "";
+
+    if (url_parse_proxy(text, c->proxy_host, &c->proxy_port, &reason) < 0)
+        return wrong(why, "%s", reason);
+    c->has_proxy = true;
+    return 0;
+}
+
+static void proxy_print(const struct config *c, const struct config_key *k, bool blank, FILE *to)
+{
+    bool v6 = strchr(c->proxy_host, ':') != NULL;
+
+    if (c->has_proxy)
+        fprintf(to, "%s%s%s:%u", v6 ? "[" : "", c->proxy_host, v6 ? "]" : "", c->proxy_port);
+}
+
+/* ---- Close codes
+ * ------------------------------------------------------------------------------------------------ */
+
+static void codes_clear(struct config *c, const struct config_key *k)
+{
+    free(c->no_reconnect_codes);
+    c->no_reconnect_codes = NULL;
+    c->no_reconnect_count = 0;
+}
+
+static int code_append(struct config *c, const struct config_key *k, unsigned code, char why[CONFIG_WHY_MAX])
+{
+    uint16_t *longer;
+
+    if (code < k->least || code > k->most)
+        return wrong(why, "%u is not a close code, %" PRIu64 " to %" PRIu64, code, k->least, k->most);
+    /* RFC 6455, 7.4.1: only programs tell them to themselves. */
+    if (code == 1005 || code == 1006 || code == 1015)
+        return wrong(why, "%u is never sent by a server", code);
+    if (c->no_reconnect_count == LIST_MAX)
+        return wrong(why, "more than %d values", LIST_MAX);
+    longer = realloc(c->no_reconnect_codes, (c->no_reconnect_count + 1) * sizeof(*longer));
+    if (!longer)
+        return -ENOMEM;
+    c->no_reconnect_codes = longer;
+    longer[c->no_reconnect_count++] = (uint16_t)code;
+    return 0;
+}
+
+static int codes_set(struct config *c, const struct config_key *k, const char *text, char why[CONFIG_WHY_MAX])
+{
+    const char *word;
+    size_t len;
+    int r = 0;
+
+    while (r == 0 && (word = next_word(&text, &len))) {
+        if (strspn(word, "0123456789") != len || len > 5)
+            r = wrong(why, "%.*s is not a close code, 1000 to 4999", len > 20 ? 20 : (int)len, word);
+        else
+            r = code_append(c, k, (unsigned)strtoul(word, NULL, 10), why);
+    }
+    return r;
+}
+
+static void codes_print(const struct config *c, const struct config_key *k, bool blank, FILE *to)
+{
+    for (size_t i = 0; i < c->no_reconnect_count; i++)
+        fprintf(to, "%s%u", i ? " " : "", c->no_reconnect_codes[i]);
+}
+
+/* ---- Amounts: time spans, sizes, counts
+ * --------------------------------------------------------------------------- */
+
+struct unit {
+    const char *word;
+    uint64_t factor;
+};
+
+/* The largest first: the printer takes the first that divides. "" is what a bare number means. */
+static const struct unit span_units[] = {{"d", 86400000}, {"h", 3600000}, {"min", 60000},
+                                         {"s", 1000},     {"ms", 1},      {"m", 60000},
+                                         {"sec", 1000},   {"", 1000},     {NULL, 0}};
+static const struct unit size_units[] = {
+    {"G", 1u << 30}, {"M", 1u << 20}, {"K", 1u << 10}, {"", 1}, {NULL, 0}};
+static const struct unit count_units[] = {{"", 1}, {NULL, 0}};
+
+static const struct unit *unit_find(const struct unit *units, const char *word, size_t len)
+{
+    for (const struct unit *u = units; u->word; u++)
+        if (strlen(u->word) == len && memcmp(u->word, word, len) == 0)
+            return u;
+    return NULL;
+}
+
+/* Digits; more than 64 bits stay at UINT64_MAX. NULL: there are none. */
+static const char *number_read(const char *at, uint64_t *value)
+{
+    *value = 0;
+    if (!isdigit((unsigned char)*at))
+        return NULL;
+    for (; isdigit((unsigned char)*at); at++)
+        if (__builtin_mul_overflow(*value, 10, value) ||
+            __builtin_add_overflow(*value, (uint64_t)(*at - '0'), value))
+            *value = UINT64_MAX / 10; /* overflows again with the next digit, and is far above any range */
+    return at;
+}
+
+/* `NUMBER UNIT` once or, when `sums`, several times. false: that is not what the text is. */
+static bool amount_read(const char *text, const struct unit *units, bool sums, uint64_t *sum)
+{
+    unsigned terms = 0;
+
+    for (*sum = 0; *text; terms++) {
+        const struct unit *u;
+        uint64_t value, product;
+        size_t len;
+
+        text = number_read(text, &value);
+        if (!text)
+            return false;
+        text += strspn(text, " \t");
+        len = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
+        u = unit_find(units, text, len);
+        text += len;
+        /* A bare number has no company: in "1min 30" it is anybody's guess. */
+        if (!u || (terms && !sums) || (len == 0 && (terms || *text)))
+            return false;
+        if (__builtin_mul_overflow(value, u->factor, &product) || __builtin_add_overflow(*sum, product, sum))
+            *sum = UINT64_MAX / 2;
+        text += strspn(text, " \t");
+    }
+    return terms > 0;
+}
+
+static int amount_set(const struct config_key *k, const char *text, const struct unit *units, bool sums,
+                      uint64_t *value, char why[CONFIG_WHY_MAX])
+{
+    char bound[CONFIG_AMOUNT_MAX];
+
+    if (!amount_read(text, units, sums, value))
+        return wrong(why, "%s is not a %s, such as %s", shown(text), k->kind->word, k->kind->notation);
+    if (*value < k->least)
+        return wrong(why, "%s is less than %s", shown(text), config_amount_text(k, k->least, bound));
+    if (*value > k->most)
+        return wrong(why, "%s is more than %s", shown(text), config_amount_text(k, k->most, bound));
+    return 0;
+}
+
+static int span_set(struct config *c, const struct config_key *k, const char *text, char why[CONFIG_WHY_MAX])
+{
+    uint64_t value;
+    int r = amount_set(k, text, span_units, true, &value, why);
+
+    if (r == 0)
+        *(uint64_t *)field(c, k) = value;
+    return r;
+}
+
+static int size_set(struct config *c, const struct config_key *k, const char *text, char why[CONFIG_WHY_MAX])
+{
+    uint64_t value;
+    int r = amount_set(k, text, size_units, false, &value, why);
+
+    if (r == 0)
+        *(size_t *)field(c, k) = (size_t)value;
+    return r;
+}
+
+static int count_set(struct config *c, const struct config_key *k, const char *text, char why[CONFIG_WHY_MAX])
+{
+    uint64_t value;
+    int r = amount_set(k, text, count_units, false, &value, why);
+
+    if (r == 0)
+        *(unsigned *)field(c, k) = (unsigned)value;
+    return r;
+}
+
+const char *config_span_text(uint64_t ms, char out[CONFIG_AMOUNT_MAX])
+{
+    size_t at = 0;
+
+    strcpy(out, "0");
+    for (const struct unit *u = span_units; ms && u->word; u++)
+        if (ms >= u->factor) {
+            at += (size_t)snprintf(out + at, CONFIG_AMOUNT_MAX - at, "%s%" PRIu64 "%s", at ? " " : "",
+                                   ms / u->factor, u->word);
+            ms %= u->factor;
+        }
+    return out;
+}
+
+const char *config_size_text(uint64_t bytes, char out[CONFIG_AMOUNT_MAX])
+{
+    const struct unit *u = size_units;
+
+    while (bytes % u->factor || bytes < u->factor)
+        if (u->factor == 1)
+            break;
+        else
+            u++;
+    snprintf(out, CONFIG_AMOUNT_MAX, "%" PRIu64 "%s", bytes / u->factor, u->word);
+    return out;
+}
+
+const char *config_amount_text(const struct config_key *k, uint64_t amount, char out[CONFIG_AMOUNT_MAX])
+{
+    if (k->kind == &config_kinds[CONFIG_KIND_SPAN])
+        return config_span_text(amount, out);
+    if (k->kind == &config_kinds[CONFIG_KIND_SIZE])
+        return config_size_text(amount, out);
+    snprintf(out, CONFIG_AMOUNT_MAX, "%" PRIu64, amount);
+    return out;
+}
+
+static void span_print(const struct config *c, const struct config_key *k, bool blank, FILE *to)
+{
+    char text[CONFIG_AMOUNT_MAX];
+
+    fputs(config_span_text(*(uint64_t *)field(c, k), text), to);
+}
+
+static void size_print(const struct config *c, const struct config_key *k, bool blank, FILE *to)
+{
+    char text[CONFIG_AMOUNT_MAX];
+
+    fputs(config_size_text(*(size_t *)field(c, k), text), to);
+}
+
+static void count_print(const struct config *c, const struct config_key *k, bool blank, FILE *to)
+{
+    fprintf(to, "%u", *(unsigned *)field(c, k));
+}
+
+const struct config_kind config_kinds[CONFIG_KIND_COUNT] = {
+    [CONFIG_KIND_URL] = {"URL", "wss://im.example.org/chat", false, 0, url_set, url_print, text_clear},
+    [CONFIG_KIND_PROXY] = {"proxy", "proxy.example.org:3128", false, 0, proxy_set, proxy_print, NULL},
+    [CONFIG_KIND_TEXT] = {"text", "alice", false, 0, text_set, text_print, text_clear},
+    [CONFIG_KIND_WORDS] = {"list of words", "quit kicked", true, 0, words_set, words_print, list_clear},
+    [CONFIG_KIND_HEADERS] = {"header", "X-Client: imd", true, 0, headers_set, headers_print, list_clear},
+    [CONFIG_KIND_CODES] = {"list of close codes", "4001 4003", true, 0, codes_set, codes_print, codes_clear},
+    [CONFIG_KIND_FILE] = {"absolute path", "/etc/imd/token", false, 0, file_set, text_print, text_clear},
+    [CONFIG_KIND_SPAN] = {"time span", "500ms, 6s, 5min or 1min 30s", false, sizeof(uint64_t), span_set,
+                          span_print, NULL},
+    [CONFIG_KIND_SIZE] = {"size", "4096, 64K, 8M or 1G", false, sizeof(size_t), size_set, size_print, NULL},
+    [CONFIG_KIND_NUMBER] = {"number", "4096", false, sizeof(unsigned), count_set, count_print, NULL},
+};

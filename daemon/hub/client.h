@@ -1,0 +1,80 @@
+/* A client: one local connection, its requests, its replies, and its subscription if it has one. */
+#ifndef IMD_CLIENT_H
+#define IMD_CLIENT_H
+
+#include "line.h"
+#include "loop.h"
+#include "subscriber.h"
+#include "vocabulary.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct hub;
+struct client;
+
+/* A request that waits for the server's answer. */
+struct call {
+    struct client *client; /* NULL: it has gone */
+    struct call *prev, *next;
+    uint16_t id_len; /* 0: a notification, never answered */
+    char id[REQUEST_ID_MAX];
+};
+
+/* Replies that wait to be written. */
+struct outbox {
+    char *bytes;
+    size_t start, end, capacity;
+};
+
+struct client {
+    struct loop_source source;
+    struct hub *hub;
+    struct client *prev, *next; /* all clients */
+    struct client *dirty_next;  /* those with replies to write at the end of the turn */
+    bool dirty;
+    uid_t uid;
+    gid_t gid;
+    struct line_reader reader;
+    struct outbox out;
+    struct json_writer writer; /* the reply being written, into out */
+    struct subscriber subscriber;
+    struct call *calls;
+    uint64_t progress_ms; /* when its socket last took something, or had taken all */
+    int fd;
+    bool eof;             /* it will send nothing more */
+    bool gone;            /* and reads nothing more: no longer watched, only what it asked before is still done */
+    bool blocked;         /* its socket is full */
+    bool throttled;       /* not read: its replies, or the frames to the server, wait */
+    bool closed;
+};
+
+/* Replies beyond this and the client is not read until they are taken. */
+#define CLIENT_REPLIES_HIGH (64u << 10)
+
+/* Takes fd over, also when it fails (NULL). */
+struct client *client_new(struct hub *h, int fd, uid_t uid, gid_t gid);
+void client_close(struct client *c, const char *why); /* why: for the log; NULL: nothing worth a line. Twice is fine. */
+void client_free(struct client *c);                   /* by the hub, at the end of the turn */
+
+/*
+ * A reply: `{"jsonrpc":"2.0","id":ID,` is written; the caller writes `"result":…` or `"error":…` and ends it. No id
+ * (a null id is the text `null`): NULL. A client that lets its replies pile up is closed.
+ */
+struct json_writer *client_reply_begin(struct client *c, const char *id, size_t id_len);
+void client_reply_end(struct client *c);
+
+/* Writes what waits, in one call to the kernel if it takes it all. */
+void client_flush(struct client *c);
+
+/* Goes on with requests that were read but not handled, once nothing throttles it. */
+void client_resume(struct client *c);
+
+static inline size_t client_replies(const struct client *c)
+{
+    return c->out.end - c->out.start;
+}
+
+#endif

@@ -1,0 +1,41 @@
+/*
+ * The hub: local programs on one side, the link on the other, the ring between. It accepts and reads clients, answers
+ * requests, and at the end of each turn of the loop writes to each client, once, what waits for it. Loop thread only.
+ */
+#ifndef IMD_HUB_H
+#define IMD_HUB_H
+
+#include "link.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct hub;
+struct loop;
+
+/* Strings are the caller's and must live as long as the hub. */
+struct hub_options {
+    const char *account;
+    size_t ring_size, max_line, max_message;
+    unsigned max_clients, max_clients_per_user, max_pending;
+    uint64_t stall_timeout_ms;
+};
+
+/* 0 or a negative errno. The listener table is for the session; the link is set before hub_listen. */
+int hub_new(struct hub **out, struct loop *loop, const struct hub_options *o);
+void hub_free(struct hub *h); /* NULL is fine; closes all clients */
+
+const struct link_listener *hub_listener(struct hub *h);
+void hub_set_link(struct hub *h, const struct link *link);
+
+/* New limits from here on; ring_size and max_pending stay what they were. */
+void hub_configure(struct hub *h, const struct hub_options *o);
+
+/* Accepts clients from this listening socket, which stays the caller's. */
+int hub_listen(struct hub *h, int fd);
+void hub_stop_accepting(struct hub *h);
+
+/* Writes what can be written at once: before the end. */
+void hub_flush(struct hub *h);
+
+#endif

@@ -1,0 +1,249 @@
+/* See subscriber.h. */
+#include "subscriber.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+void subscriber_deinit(struct subscriber *s)
+{
+    filter_free(s->filter);
+    ring_block_unref(s->rest);
+    *s = (struct subscriber){0};
+}
+
+/* Lines of the ring itself are bounded by a quarter of the ring: a copy of what is left; blocks are shared. */
+static int keep_rest(struct subscriber *s, const struct ring_entry *e, const char *line)
+{
+    struct ring_block *b;
+
+    if (!s->offset)
+        return 0;
+    if (e->block) {
+        s->rest = ring_block_ref(e->block);
+        s->rest_at = s->offset;
+        s->offset = 0;
+        return 0;
+    }
+    b = calloc(1, sizeof *b);
+    if (!b || !(b->bytes = malloc(e->len - s->offset))) {
+        free(b);
+        return -ENOMEM;
+    }
+    b->refs = 1;
+    b->len = e->len - s->offset;
+    memcpy(b->bytes, line + s->offset, b->len);
+    s->rest = b;
+    s->rest_at = 0;
+    s->offset = 0;
+    return 0;
+}
+
+void subscriber_stop(struct subscriber *s)
+{
+    filter_free(s->filter);
+    s->filter = NULL;
+    s->kinds = 0;
+    s->gap_from = s->gap_to = 0;
+    s->status_missed = false;
+}
+
+int subscriber_start(struct subscriber *s, const struct ring *r, uint32_t kinds, struct filter *filter)
+{
+    const struct ring_entry *e = ring_entry(r, s->cursor);
+
+    if (keep_rest(s, e, ring_line(r, e)) < 0)
+        return -ENOMEM;
+    subscriber_stop(s);
+    s->filter = filter;
+    s->kinds = kinds;
+    s->cursor = r->head;
+    return 0;
+}
+
+static bool wants(const struct subscriber *s, const struct ring_entry *e, const char *line)
+{
+    if (!(s->kinds >> e->kind & 1))
+        return false;
+    return !s->filter || !(SUBSCRIBER_LOGGED_KINDS >> e->kind & 1) || filter_match(s->filter, e, line);
+}
+
+/* Past the lines that do not concern it. */
+static void skip(struct subscriber *s, const struct ring *r)
+{
+    const struct ring_entry *e;
+
+    if (s->offset)
+        return;
+    while (s->cursor != r->head && (e = ring_entry(r, s->cursor), !wants(s, e, ring_line(r, e))))
+        s->cursor++;
+}
+
+bool subscriber_waiting(struct subscriber *s, const struct ring *r)
+{
+    if (s->rest || s->offset)
+        return true;
+    if (!s->kinds)
+        return false;
+    skip(s, r);
+    return s->cursor != r->head;
+}
+
+static void add(struct delivery *d, const char *bytes, size_t len)
+{
+    struct iovec *last = d->count ? &d->iov[d->count - 1] : NULL;
+
+    d->total += len;
+    if (last && (const char *)last->iov_base + last->iov_len == bytes)
+        last->iov_len += len;
+    else
+        d->iov[d->count++] = (struct iovec){(void *)(uintptr_t)bytes, len};
+}
+
+/* What must be written before anything else may be. */
+static void add_rest(struct subscriber *s, const struct ring *r, struct delivery *d)
+{
+    const struct ring_entry *e;
+
+    if (s->rest)
+        add(d, s->rest->bytes + s->rest_at, s->rest->len - s->rest_at);
+    if (s->offset) {
+        e = ring_entry(r, s->cursor);
+        add(d, ring_line(r, e) + s->offset, e->len - s->offset);
+        d->end++;
+    }
+    d->rest = d->total;
+    d->lines += d->total > 0;
+}
+
+/* A line that follows the last one in memory, across the end of the ring too, lengthens the run. */
+static void add_lines(struct subscriber *s, const struct ring *r, struct delivery *d)
+{
+    const char *run = NULL;
+    size_t len = 0;
+    uint64_t at = d->end;
+
+    while (at != r->head && d->count + 2 < DELIVERY_VECTORS) {
+        const struct ring_entry *e = ring_entry(r, at);
+        const char *line = ring_line(r, e);
+
+        if (!wants(s, e, line)) {
+            at++;
+            continue;
+        }
+        if (d->total + len && d->total + len + e->len > DELIVERY_BYTES)
+            break;
+        if (run && !e->block && e->at == d->run_end) {
+            len += e->len;
+        } else {
+            if (run)
+                add(d, run, len);
+            run = line;
+            len = e->len;
+        }
+        d->run_end = e->block ? UINT64_MAX : e->at + e->len;
+        d->lines++;
+        d->end = ++at;
+    }
+    if (run)
+        add(d, run, len);
+    else if (at == r->head)
+        d->end = at; /* all that is there was skipped */
+}
+
+void subscriber_gather(struct subscriber *s, const struct ring *r, const char *own, size_t own_len,
+                       struct delivery *d)
+{
+    d->count = 0;
+    d->total = d->own = 0;
+    d->lines = 0;
+    d->end = s->cursor;
+    add_rest(s, r, d);
+    if (own_len) {
+        add(d, own, own_len);
+        d->own = own_len;
+    }
+    if (s->kinds)
+        add_lines(s, r, d);
+}
+
+/* The rest of a line: true when it is finished with this. */
+static bool advance_rest(struct subscriber *s, size_t n, size_t rest)
+{
+    if (n < rest) {
+        *(s->rest ? &s->rest_at : &s->offset) += n;
+        return false;
+    }
+    if (s->rest) {
+        ring_block_unref(s->rest);
+        s->rest = NULL;
+    } else if (rest) {
+        s->offset = 0;
+        s->cursor++;
+    }
+    return true;
+}
+
+size_t subscriber_advance(struct subscriber *s, const struct ring *r, const struct delivery *d, size_t n,
+                          uint32_t *lines)
+{
+    size_t own = n > d->rest ? n - d->rest : 0;
+
+    *lines = 0;
+    if (!advance_rest(s, n, d->rest))
+        return 0;
+    *lines += d->rest > 0;
+    if (own > d->own)
+        own = d->own;
+    if (n == d->total) {
+        *lines = d->lines;
+        s->cursor = d->end;
+        return own;
+    }
+    n -= d->rest + own;
+    while (n) {
+        const struct ring_entry *e = ring_entry(r, s->cursor);
+
+        if (!wants(s, e, ring_line(r, e))) {
+            s->cursor++;
+        } else if (n >= e->len) {
+            n -= e->len;
+            s->cursor++;
+            ++*lines;
+        } else {
+            s->offset = n;
+            n = 0;
+        }
+    }
+    return own;
+}
+
+static void note_missed(struct subscriber *s, const struct ring_entry *e)
+{
+    if (!e->seq) {
+        s->status_missed |= e->kind == EVENT_STATUS;
+        return;
+    }
+    if (!s->gap_from)
+        s->gap_from = e->seq;
+    s->gap_to = e->seq;
+}
+
+int subscriber_overtake(struct subscriber *s, struct ring *r, uint64_t to, uint64_t *missed)
+{
+    const struct ring_entry *e = ring_entry(r, s->cursor);
+
+    if (s->offset) {
+        if (keep_rest(s, e, ring_line(r, e)) < 0)
+            return -ENOMEM;
+        s->cursor++;
+    }
+    for (; s->cursor < to; s->cursor++) {
+        e = ring_entry(r, s->cursor);
+        if (!wants(s, e, ring_line(r, e)))
+            continue;
+        note_missed(s, e);
+        ++*missed;
+    }
+    return 0;
+}

@@ -1,0 +1,78 @@
+/*
+ * A subscriber: a position in the ring. It says what should be written to its socket next and is told how much of
+ * that went; it does no I/O and owns no queue. Pure.
+ */
+#ifndef IMD_SUBSCRIBER_H
+#define IMD_SUBSCRIBER_H
+
+#include "filter.h"
+#include "ring.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+struct subscriber {
+    uint64_t cursor; /* ordinal of the next line */
+    size_t offset;   /* bytes of that line that are already written */
+    uint32_t kinds;  /* bit n: enum event_kind n; 0: not subscribed */
+    struct filter *filter;
+
+    /* Overtaken in the middle of a line: what is left of it. */
+    struct ring_block *rest;
+    size_t rest_at;
+
+    /* Overtaken: seqs of the first and last event that can no longer be delivered; 0: none. */
+    uint64_t gap_from, gap_to;
+    bool status_missed;
+};
+
+/* Kinds of which a GAP says that they are missing: who wants one of them is told. */
+#define SUBSCRIBER_LOGGED_KINDS (1u << EVENT_MESSAGE | 1u << EVENT_SENT)
+
+void subscriber_deinit(struct subscriber *s); /* safe to call twice */
+
+/*
+ * Begins at the ring's head, in place of what was subscribed before; a half-written line will be finished. Takes the
+ * filter over (NULL: all). 0 or -ENOMEM: nothing has changed, the filter is still the caller's.
+ */
+int subscriber_start(struct subscriber *s, const struct ring *r, uint32_t kinds, struct filter *filter);
+
+/* No further line; one that is half written is finished all the same. */
+void subscriber_stop(struct subscriber *s);
+
+/* What to write next, in order: the rest of a line, the client's own bytes, further lines. */
+#define DELIVERY_VECTORS 64
+#define DELIVERY_BYTES (64u << 10) /* lines beyond the first are added up to this */
+struct delivery {
+    struct iovec iov[DELIVERY_VECTORS];
+    unsigned count;
+    size_t total, rest, own; /* bytes: all, of the rest, of the client's own */
+    uint64_t end;            /* the cursor once all of it is written */
+    uint64_t run_end;        /* where in the ring the last line ends */
+    uint32_t lines;          /* that are finished then */
+};
+void subscriber_gather(struct subscriber *s, const struct ring *r, const char *own, size_t own_len,
+                       struct delivery *d);
+
+/* `n` bytes of it were written. Returns how many of them were the client's own; *lines is how many were finished. */
+size_t subscriber_advance(struct subscriber *s, const struct ring *r, const struct delivery *d, size_t n,
+                          uint32_t *lines);
+
+/*
+ * The ring is about to drop the entry at the cursor: moves the cursor to `to`, keeps what is left of a half-written line and notes
+ * what is missed, and counts it. 0 or -ENOMEM (then the client must be closed: its stream is torn).
+ */
+int subscriber_overtake(struct subscriber *s, struct ring *r, uint64_t to, uint64_t *missed);
+
+/* In the middle of a line: nothing else may be written now. */
+static inline bool subscriber_mid_line(const struct subscriber *s)
+{
+    return s->offset || s->rest;
+}
+
+/* Is there anything of the ring to be written? May skip lines that do not concern it. */
+bool subscriber_waiting(struct subscriber *s, const struct ring *r);
+
+#endif

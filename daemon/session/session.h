@@ -1,0 +1,99 @@
+/*
+ * The session: one link to one IM server as a state machine. Pure: it does no I/O and reads no clock. What happens comes in as calls
+ * with the time; what is to be done goes out through the transport table; what local programs must know goes out
+ * through the link_listener table.
+ *
+ *                 connect                      opened                    lost
+ *   disconnected ─────────▶ connecting ─────────────────▶ connected ─────────────▶ waiting ─▶ connecting …
+ *        ▲                      │ failed: waiting              │
+ *        └──────────────────────┴──────────────────────────────┘ disconnect, signal of DisconnectSignals, code of NoReconnectCodes
+ *
+ * Every send that was accepted ends in exactly one `answered`. Loop thread only.
+ */
+#ifndef IMD_SESSION_H
+#define IMD_SESSION_H
+
+#include "link.h"
+#include "transport.h"
+#include "decode.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Strings and arrays are the caller's and must live as long as the session, or until session_configure. */
+struct session_options {
+    const char *url;     /* as people may see it: credentials blanked */
+    const char *user_id; /* NULL: none */
+    uint64_t ping_gap_ms, ping_timeout_ms;
+    uint64_t reconnect_min_ms, reconnect_max_ms, reconnect_stable_ms;
+    uint64_t ack_timeout_ms;
+    const char *const *disconnect_signals; /* NULL-terminated, or NULL */
+    const uint16_t *no_reconnect_codes;
+    size_t no_reconnect_count;
+    size_t pending_max; /* fixed at session_new */
+    size_t message_max; /* of a frame to the server */
+    size_t inline_binary;
+};
+
+/* CLOCK_BOOTTIME for deadlines, CLOCK_REALTIME for timestamps; both in ms. */
+struct session_time {
+    uint64_t now_ms;
+    int64_t wall_ms;
+};
+
+/* What the session asks of the transport; the same contracts as in transport.h. */
+struct session_transport {
+    void *self;
+    void (*open)(void *self);
+    uint8_t *(*reserve)(void *self, size_t n);
+    void (*commit)(void *self, size_t n);
+    bool (*congested)(void *self);
+    void (*ping)(void *self);
+    void (*close)(void *self, unsigned code, enum link_reason reason);
+    void (*abort)(void *self, enum link_reason reason);
+    void (*pause)(void *self, bool on);
+    uint64_t (*clock_us)(void *self); /* CLOCK_MONOTONIC, for round trips only */
+    uint64_t (*random)(void *self);   /* 64 uniform bits */
+    struct transport_counters (*counters)(void *self);
+};
+
+struct session;
+
+int session_new(struct session **out, const struct session_options *o, const struct session_transport *t,
+                const struct link_listener *l, struct session_time now);
+void session_free(struct session *s); /* NULL is fine; waiting sends are not answered any more */
+
+/* New options from here on; pending_max stays what it was. */
+void session_configure(struct session *s, const struct session_options *o);
+
+/* What happens. */
+void session_opened(struct session *s, struct session_time now);
+void session_closed(struct session *s, const struct transport_end *end, struct session_time now);
+void session_message(struct session *s, const uint8_t *bytes, size_t len, struct session_time now);
+void session_text_message(struct session *s, size_t len);
+void session_alive(struct session *s, struct session_time now); /* any bytes came */
+void session_pong(struct session *s, struct session_time now);
+void session_drained(struct session *s);
+void session_network_changed(struct session *s, struct session_time now); /* also: resumed from suspend */
+
+/* Does what is due. session_deadline: when the next call is needed; UINT64_MAX: none is. */
+void session_tick(struct session *s, struct session_time now);
+uint64_t session_deadline(const struct session *s);
+
+/* What local programs ask; see struct link. */
+enum error session_send(struct session *s, struct link_send *r, struct session_time now);
+void session_connect(struct session *s, struct session_time now);
+void session_disconnect(struct session *s, enum link_reason reason, struct session_time now);
+void session_reconnect(struct session *s, struct session_time now);
+enum link_state session_state(const struct session *s);
+void session_write_status(const struct session *s, struct json_writer *w, bool whole, struct session_time now);
+void session_write_stats(const struct session *s, struct json_writer *w);
+void session_pause(struct session *s, bool on, struct session_time now);
+bool session_congested(const struct session *s);
+
+/* The stop of the daemon: no new sends; close with 1001 once nothing waits or `deadline_ms` has come. */
+void session_shutdown(struct session *s, uint64_t deadline_ms, struct session_time now);
+bool session_finished(const struct session *s); /* shut down and the transport is closed */
+
+#endif

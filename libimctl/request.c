@@ -1,0 +1,84 @@
+/* Requests: each is written as one line behind those that wait, and waits for the answer that bears its id.
+ */
+#include "connection.h"
+
+#include "message.h"
+#include "selection.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PARAMS_DEPTH_MAX 128 /* far above what the protocol has; imd tells what it refuses */
+
+size_t request_begin(struct imctl *c, const char *method)
+{
+    struct json_writer *w = &c->out.w;
+    size_t begin = text_length(&c->out);
+    json_literal(w, "{\"jsonrpc\":\"2.0\",\"id\":");
+    json_uint(w, c->last_id + 1);
+    json_literal(w, ",\"method\":");
+    json_cstring(w, method);
+    return begin;
+}
+
+static void request_queue(struct imctl *c, struct request *q)
+{
+    *c->end = q;
+    c->end = &q->next;
+    c->waiting++;
+}
+
+int request_end(struct imctl *c, size_t begin, int error,
+                void (*done)(struct imctl *c, const struct imctl_reply *reply, void *userdata),
+                void *userdata)
+{
+    json_literal(&c->out.w, "}\n");
+    struct request *q = error || c->error || c->out.w.failed ? NULL : malloc(sizeof(*q));
+    if (!q) {
+        text_truncate(&c->out, begin);
+        return c->error ? c->error : error ? error : -ENOMEM;
+    }
+    size_t end = text_length(&c->out);
+    *q = (struct request){
+        .id = ++c->last_id, .end = c->dropped + end, .size = end - begin, .done = done, .userdata = userdata};
+    request_queue(c, q);
+    return 0;
+}
+
+int imctl_call(struct imctl *c, const char *method, const char *params,
+               void (*done)(struct imctl *c, const struct imctl_reply *reply, void *userdata), void *userdata)
+{
+    int error = 0;
+    size_t begin = request_begin(c, method);
+    if (params) {
+        json_next_key(&c->out.w, "params");
+        error = text_add_json(&c->out, params, true, PARAMS_DEPTH_MAX);
+    }
+    return request_end(c, begin, error, done, userdata);
+}
+
+int imctl_send(struct imctl *c, const struct imctl_message *m,
+               void (*done)(struct imctl *c, const struct imctl_reply *reply, void *userdata), void *userdata)
+{
+    if (message_error(m) < 0)
+        return message_error(m);
+    size_t begin = request_begin(c, "send");
+    json_next_key(&c->out.w, "params");
+    message_write_params(m, &c->out.w);
+    return request_end(c, begin, 0, done, userdata);
+}
+
+int imctl_subscribe(struct imctl *c, const struct imctl_selection *s,
+                    void (*done)(struct imctl *c, const struct imctl_reply *reply, void *userdata),
+                    void *userdata)
+{
+    if (s && selection_error(s) < 0)
+        return selection_error(s);
+    size_t begin = request_begin(c, "subscribe");
+    if (s) {
+        json_next_key(&c->out.w, "params");
+        selection_write_params(s, &c->out.w);
+    }
+    return request_end(c, begin, 0, done, userdata);
+}
