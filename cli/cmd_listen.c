@@ -3,6 +3,7 @@
  * write, for the reader of its output to go away: else `imctl listen | head -1` would stay until the next
  * event.
  */
+#include "deadline.h"
 #include "output.h"
 #include "reach.h"
 #include "show.h"
@@ -11,23 +12,15 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 struct listening {
     const struct arguments *arguments;
     bool json, colours;
-    int64_t deadline; /* monotonic, ms; -1: none */
+    int64_t deadline;
     uint64_t counted;
     bool ended;
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* ---- What to listen to ---- */
 
@@ -109,18 +102,12 @@ static void take_events(struct listening *l, struct imctl *c)
     }
 }
 
-static int time_left(const struct listening *l)
-{
-    int64_t left = l->deadline < 0 ? -1 : l->deadline - now_ms();
-    return l->deadline < 0 ? -1 : left > 0 ? (int)left : 0;
-}
-
 /* Waits once and serves the connection. 0 or a negative errno; sets ended when the time is out or nobody
  * reads. */
 static int wait_and_dispatch(struct listening *l, struct imctl *c)
 {
     struct pollfd p[] = {{imctl_fd(c), imctl_events(c), 0}, {STDOUT_FILENO, 0, 0}};
-    int left = time_left(l), n = poll(p, 2, left);
+    int left = deadline_left(l->deadline), n = poll(p, 2, left);
     if (n < 0)
         return errno == EINTR ? 0 : -errno;
     l->ended = (n == 0 && left == 0) || (p[1].revents & (POLLERR | POLLHUP));
@@ -149,7 +136,7 @@ int cmd_listen(const struct arguments *a)
     struct listening l = {.arguments = a,
                           .json = a->json || !output_is_terminal(),
                           .colours = output_has_colours(),
-                          .deadline = a->listen_ms < 0 ? -1 : now_ms() + a->listen_ms};
+                          .deadline = deadline_after(a->listen_ms)};
     int status = s ? selection_make(a, s) : failure_status(-ENOMEM);
     if (status == 0)
         status = reach_daemon(a, &c);

@@ -3,6 +3,7 @@
  * subscribes to STATUS first and looks at the state that the answer has: so no change between looking and
  * listening is missed.
  */
+#include "deadline.h"
 #include "options.h"
 #include "output.h"
 #include "reach.h"
@@ -15,10 +16,10 @@
 
 /* ---- For people ---- */
 
-static int64_t now_ms(clockid_t clock)
+static int64_t now_ms(void)
 {
     struct timespec t;
-    clock_gettime(clock, &t);
+    clock_gettime(CLOCK_REALTIME, &t);
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
@@ -52,7 +53,7 @@ static void print_link(const struct imctl_reply *r)
         fputs(" since ", stdout);
         output_date(since);
         fputs("; ", stdout);
-        output_span(now_ms(CLOCK_REALTIME) > since ? now_ms(CLOCK_REALTIME) - since : 0);
+        output_span(now_ms() > since ? now_ms() - since : 0);
         fputs(" ago", stdout);
     }
     putchar('\n');
@@ -183,8 +184,7 @@ static int subscribe_status(struct imctl *c, const char *state, bool *reached)
 static int wait_for_change(struct imctl *c, int64_t deadline, const char *state, bool *reached)
 {
     struct imctl_event *e = NULL;
-    int64_t left = deadline < 0 ? -1 : deadline - now_ms(CLOCK_MONOTONIC);
-    int error = imctl_event_wait(c, deadline < 0 ? -1 : left > 0 ? (int)left : 0, &e);
+    int error = imctl_event_wait(c, deadline_left(deadline), &e);
     if (error == -ETIMEDOUT) {
         complain("the link is not %s yet", state);
         return imctl_error_exit_status(IMCTL_UNKNOWN);
@@ -199,7 +199,7 @@ static int wait_for_change(struct imctl *c, int64_t deadline, const char *state,
 
 static int wait_for_state(struct imctl *c, const struct goal *g)
 {
-    int64_t deadline = g->timeout_ms < 0 ? -1 : now_ms(CLOCK_MONOTONIC) + g->timeout_ms;
+    int64_t deadline = deadline_after(g->timeout_ms);
     bool reached = false;
     int status = subscribe_status(c, g->state, &reached);
     while (status == 0 && !reached)

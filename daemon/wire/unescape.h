@@ -60,10 +60,13 @@ static inline char escape_meaning(char c)
     }
 }
 
+/* So many bytes may be read from a piece while at least as many are left of the text. */
+#define UNESCAPE_BLOCK 8
+
 /* The bytes of an escaped string, in pieces. */
 struct unescape {
     const char *p, *end;
-    char decoded[4];
+    char decoded[UNESCAPE_BLOCK];
 };
 
 static inline size_t utf8_put(char *out, int32_t c)
@@ -86,8 +89,8 @@ static inline size_t unescape_next(struct unescape *u, const char **piece)
         return 0;
     *piece = u->p;
     if (*u->p != '\\') {
-        const char *stop = memchr(u->p, '\\', (size_t)(u->end - u->p));
-        u->p = stop ? stop : u->end;
+        while (u->p < u->end && *u->p != '\\')
+            u->p++;
         return (size_t)(u->p - *piece);
     }
     *piece = u->decoded;

@@ -64,6 +64,17 @@ class Daemon:
         until(self._answers, "imd is ready")
         return self
 
+    def start_fails(self):
+        """It must end by itself, in order and with an error: (status, log)."""
+        process = self.spawn().process
+        try:
+            status = process.wait()
+        finally:
+            process.kill()
+            self.process = None
+        assert 0 < status < 128, f"imd ended with {status}: {process.stderr()}"
+        return status, process.stderr()
+
     def _answers(self):
         if not self.process.running():
             raise AssertionError(f"imd ended with {self.process.wait()} at its start: {self.process.stderr()}")

@@ -107,12 +107,12 @@ def test_missing_file(folder):
     assert status == 78 and os.path.join(folder, "none") in error
 
 
-def test_ca_file_with_nonsense_in_it(folder):
+def test_ca_file_with_nonsense_in_it(imd_of, folder):
+    """Seen when it is loaded, so at the start; who reads the message must learn which file it is."""
     ca = os.path.join(folder, "ca.pem")
     with open(ca, "w") as f:
         f.write("no certificate\n")
-    status, _, error, path = check(folder, f"[Session]\nUrl = wss://127.0.0.1/\nCaFile = {ca}\n")
-    assert status == 78 and f"imd: {path}:3: " in error
+    assert ca in imd_of("wss://127.0.0.1:9/", CaFile=ca).start_fails()[1]
 
 
 def test_version_and_help():

@@ -59,8 +59,7 @@ def test_network_cuts(server, imd, proxy_of, how):
 def test_server_closes(server, bridge, code):
     lost, _ = lose(bridge, lambda: server.do("close", code=code, reason="bye"))
     assert lost["reason"] == "closed"
-    error = bridge.client().call("status")["lastError"]
-    assert error["reason"] == "closed" and str(code) in error["detail"]
+    assert bridge.client().call("status")["lastError"]["reason"] == "closed"
 
 
 # Row: refused

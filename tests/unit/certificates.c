@@ -48,8 +48,8 @@ static int fill(X509 *x, EVP_PKEY *key, const struct certificate *c, X509 *issue
     ASN1_INTEGER_set(X509_get_serialNumber(x), random() + 1);
     X509_gmtime_adj(X509_getm_notBefore(x), c->from);
     X509_gmtime_adj(X509_getm_notAfter(x), c->until);
-    X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC, (const unsigned char *)c->name, -1, -1,
-                               0);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC, (const unsigned char *)c->name,
+                               -1, -1, 0);
     X509_set_issuer_name(x, X509_get_subject_name(issuer));
     X509_set_pubkey(x, key);
     if (!c->issuer && !add_extension(x, issuer, NID_basic_constraints, "critical,CA:TRUE"))

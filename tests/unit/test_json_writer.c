@@ -399,10 +399,24 @@ static void expect_string_bytes(const uint8_t *bytes, size_t len, const char *ex
     free(wide);
 }
 
+/* In too small a block it fails, and not by writing behind it. */
+static void expect_no_room(const uint8_t *bytes, size_t len, size_t size)
+{
+    char *out = malloc(size ? size : 1);
+    struct json_writer w;
+    json_writer_init(&w, out, size);
+    json_quoted(&w, (const char *)bytes, len);
+    assert_true(w.failed);
+    free(out);
+}
+
 static void expect_as_the_slow_way(const uint8_t *bytes, size_t len)
 {
     char expected[4096];
-    expect_string_bytes(bytes, len, expected, slow_string(expected, bytes, len));
+    size_t size = slow_string(expected, bytes, len);
+    expect_string_bytes(bytes, len, expected, size);
+    expect_no_room(bytes, len, size - 1);
+    expect_no_room(bytes, len, random_next() % size);
 }
 
 static void test_strings(void **state)

@@ -1,6 +1,7 @@
 /*
- * transport, on a real loop against the loopback IM server: how a connection is made, how each kind of failure is told, what comes
- * in and what goes out. Every test waits for what it expects; PATIENCE_SECS is only there so that a failure does not hang.
+ * transport, on a real loop against the loopback IM server: how a connection is made, how each kind of
+ * failure is told, what comes in and what goes out. Every test waits for what it expects; PATIENCE_SECS is
+ * only there so that a failure does not hang.
  */
 #include "certificates.h"
 #include "loop.h"
@@ -33,18 +34,25 @@
 #define MESSAGE_MAX (8u << 20)
 #define HOUR 3600L
 
-/* ---- the folder with certificates ------------------------------------------------------------------------------------ */
+/* ---- the folder with certificates
+ * ------------------------------------------------------------------------------------ */
 
 static char folder[64];
 
+/* The last few stay valid. */
+static const char *file_of(const char *name, const char *suffix)
+{
+    static char paths[16][512];
+    static unsigned next;
+    char *path = paths[next++ % 16];
+
+    snprintf(path, sizeof(paths[0]), "%s/%s%s", folder, name, suffix);
+    return path;
+}
+
 static const char *in_folder(const char *name)
 {
-    static char paths[8][128];
-    static unsigned next;
-    char *path = paths[next++ % 8];
-
-    snprintf(path, sizeof(paths[0]), "%s/%s", folder, name);
-    return path;
+    return file_of(name, "");
 }
 
 static void write_file(const char *name, const char *text)
@@ -88,7 +96,8 @@ static int tear_down_folder(void **state)
     return rmdir(folder);
 }
 
-/* ---- the server ------------------------------------------------------------------------------------------------------ */
+/* ---- the server
+ * ------------------------------------------------------------------------------------------------------ */
 
 struct server {
     pid_t pid;
@@ -177,7 +186,8 @@ static long stat_of(struct server *s, const char *name)
     return strtol(at + strlen(key), NULL, 10);
 }
 
-/* ---- the rig: a transport that notes what it is told ------------------------------------------------------------------- */
+/* ---- the rig: a transport that notes what it is told
+ * ------------------------------------------------------------------- */
 
 struct rig {
     struct loop *loop;
@@ -188,7 +198,6 @@ struct rig {
     bool in_call; /* a call of ours is under way: `closed` must not come */
     int opened, closed, messages, texts, alive, pongs, drained;
     size_t text_len, last_len, total_len;
-    bool intact; /* all messages so far were what was expected of them */
     uint8_t first[64];
     struct transport_end end;
     bool reopen_in_closed;
@@ -274,6 +283,20 @@ static void run_until(struct rig *r, bool (*until)(struct rig *r))
     assert_int_equal(loop_run(r->loop), 0);
     sd_event_source_disable_unref(patience);
     r->until = NULL;
+}
+
+static bool at_once(struct rig *r)
+{
+    return true;
+}
+
+/* Turns the loop until a number of the server's is what is waited for. */
+static void turn_until_stat(struct rig *r, struct server *s, const char *name, long min)
+{
+    while (stat_of(s, name) < min) {
+        loop_wake(r->loop);
+        run_until(r, at_once);
+    }
 }
 
 static bool is_open(struct rig *r)
@@ -375,7 +398,8 @@ static void close_now(struct rig *r, unsigned code, enum link_reason reason)
     r->in_call = false;
 }
 
-/* ---- opening and closing ----------------------------------------------------------------------------------------------- */
+/* ---- opening and closing
+ * ----------------------------------------------------------------------------------------------- */
 
 static bool has_three_messages(struct rig *r)
 {
@@ -400,7 +424,8 @@ static void test_the_whole_way(void **state)
     send_bytes(r, "\x81\xa1n\x02", 4);
     send_bytes(r, "\x81\xa1n\x03", 4);
     run_until(r, has_three_messages);
-    assert_non_null(strstr(command(&s, "{\"cmd\":\"received\"}"), "[\"81a16e01\",\"81a16e02\",\"81a16e03\"]"));
+    assert_non_null(
+        strstr(command(&s, "{\"cmd\":\"received\"}"), "[\"81a16e01\",\"81a16e02\",\"81a16e03\"]"));
     assert_true(r->alive >= 1);
 
     transport_ping(r->transport);
@@ -599,13 +624,801 @@ static void test_free_at_any_time(void **state)
     command(&s, "{\"cmd\":\"upgrade\",\"answer\":\"silent\"}");
     set_url(r, "ws://127.0.0.1:%u/", s.port);
     begin(r);
-    while (stat_of(&s, "held") == 0) { /* dialing */
-        loop_wake(r->loop);
-        r->until = NULL;
-        loop_stop(r->loop);
-        loop_run(r->loop);
-        loop_wake(r->loop);
-        run_until(r, is_open == NULL ? NULL : is_closed);
+    turn_until_stat(r, &s, "held", 1); /* dialing */
+    loop_hook_remove(r->loop, &r->hook);
+    transport_free(r->transport);
+
+    add_transport(r);
+    command(&s, "{\"cmd\":\"upgrade\",\"answer\":\"ok\"}");
+    begin(r);
+    run_until(r, is_open);
+    send_bytes(r, "\x80", 1);
+    loop_hook_remove(r->loop, &r->hook);
+    transport_free(r->transport); /* open, with something to write */
+
+    add_transport(r); /* the orphan is gone after a turn, and the loop works */
+    begin(r);
+    run_until(r, is_open);
+    turn_until_stat(r, &s, "accepted", 2);
+    assert_int_equal(stat_of(&s, "connections"), 1);
+    transport_free(NULL);
+    server_stop(&s);
+}
+
+static void test_give_up_before_open(void **state)
+{
+    struct rig *r = *state;
+    struct server s;
+
+    server_start(&s, "127.0.0.1:0", NULL);
+    set_url(r, "ws://localhost:%u/", s.port);
+    begin(r);
+    close_now(r, 1000, LINK_REASON_REQUESTED); /* resolving */
+    run_until(r, is_closed);
+    assert_int_equal(r->end.reason, LINK_REASON_REQUESTED);
+    assert_int_equal(r->closed, 1);
+
+    command(&s, "{\"cmd\":\"upgrade\",\"answer\":\"silent\"}");
+    set_url(r, "ws://127.0.0.1:%u/", s.port);
+    begin(r);
+    close_now(r, 1000, LINK_REASON_REQUESTED); /* not even dialed */
+    run_until(r, is_closed);
+    begin(r);
+    turn_until_stat(r, &s, "held", 1); /* dialing */
+    r->in_call = true;
+    transport_abort(r->transport, LINK_REASON_SHUTDOWN);
+    transport_close(r->transport, 1000, LINK_REASON_REQUESTED); /* the first one counts */
+    r->in_call = false;
+    run_until(r, is_closed);
+    assert_int_equal(r->end.reason, LINK_REASON_SHUTDOWN);
+    assert_false(r->end.was_open);
+    assert_int_equal(r->opened, 0);
+    transport_close(r->transport, 1000, LINK_REASON_REQUESTED); /* idle: nothing to do */
+    transport_abort(r->transport, LINK_REASON_REQUESTED);
+    assert_int_equal(r->closed, 1);
+    server_stop(&s);
+}
+
+/* ---- failures to connect
+ * ----------------------------------------------------------------------------------------------- */
+
+static uint16_t bound_socket(int *fd, int backlog)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(a);
+
+    *fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    assert_int_equal(bind(*fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    if (backlog >= 0)
+        assert_int_equal(listen(*fd, backlog), 0);
+    assert_int_equal(getsockname(*fd, (struct sockaddr *)&a, &len), 0);
+    return ntohs(a.sin_port);
+}
+
+static void test_refused(void **state)
+{
+    static const char *const hosts[] = {"127.0.0.1", "localhost"};
+    struct rig *r = *state;
+    int fd;
+    uint16_t port = bound_socket(&fd, -1); /* bound, so that nobody else takes it, but nobody listens */
+
+    for (size_t i = 0; i < 2; i++) {
+        set_url(r, "ws://%s:%u/", hosts[i], port);
+        begin(r);
+        run_until(r, is_closed);
+        assert_int_equal(r->end.reason, LINK_REASON_REFUSED);
+        assert_non_null(strstr(r->end.detail, "Connection refused"));
+        assert_int_equal(r->opened, 0);
+        assert_int_equal(r->closed, 1);
+    }
+    close(fd);
+}
+
+static void test_unknown_name(void **state)
+{
+    struct rig *r = *state;
+
+    set_url(r, "ws://localhost/");
+    memset(r->options.url.host, 'a', 70); /* no label is as long: refused without asking anybody */
+    r->options.url.host[70] = '\0';
+    begin(r);
+    run_until(r, is_closed);
+    assert_int_equal(r->end.reason, LINK_REASON_DNS);
+    assert_true(r->end.detail[0] != '\0');
+}
+
+static void test_answers_to_the_upgrade(void **state)
+{
+    static const struct {
+        const char *answer;
+        enum link_reason reason;
+        unsigned status;
+    } cases[] = {
+        {"401", LINK_REASON_UNAUTHORIZED, 401}, {"403", LINK_REASON_UNAUTHORIZED, 403},
+        {"200", LINK_REASON_UPGRADE, 200},      {"302", LINK_REASON_UPGRADE, 302},
+        {"307", LINK_REASON_UPGRADE, 307},      {"404", LINK_REASON_UPGRADE, 404},
+        {"500", LINK_REASON_UPGRADE, 500},      {"503", LINK_REASON_UPGRADE, 503},
+        {"garbage", LINK_REASON_PROTOCOL, 0},   {"badaccept", LINK_REASON_PROTOCOL, 101},
+    };
+    struct rig *r = *state;
+    struct server s;
+
+    server_start(&s, "127.0.0.1:0", NULL);
+    set_url(r, "ws://127.0.0.1:%u/", s.port);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        command(&s, "{\"cmd\":\"upgrade\",\"answer\":\"%s\"}", cases[i].answer);
+        begin(r);
+        run_until(r, is_closed);
+        if (r->end.reason != cases[i].reason || r->end.http_status != cases[i].status)
+            fail_msg("%s: reason %d, status %u, %s", cases[i].answer, (int)r->end.reason, r->end.http_status,
+                     r->end.detail);
+        assert_int_equal(r->opened, 0);
+        assert_false(r->end.was_open);
     }
     server_stop(&s);
+}
+
+/* What can only be seen by waiting, all at once: DIAL_TIMEOUT of lws is 10 s. */
+enum { SILENT_PLAIN, SILENT_TLS, FULL_BACKLOG, SILENT_COUNT };
+
+static struct rig silent[SILENT_COUNT];
+
+static bool all_are_closed(struct rig *r)
+{
+    for (int i = 0; i < SILENT_COUNT; i++)
+        if (silent[i].closed == 0)
+            return false;
+    return true;
+}
+
+static void test_silence(void **state)
+{
+    static const enum link_reason expected[] = {LINK_REASON_TIMEOUT, LINK_REASON_TIMEOUT,
+                                                LINK_REASON_UNREACHABLE};
+    struct rig *r = *state;
+    struct server s;
+    int full, fillers[4];
+    uint16_t full_port = bound_socket(&full, 0);
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(full_port)};
+
+    for (int i = 0; i < 4; i++) { /* SYNs are dropped when nobody accepts */
+        fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        connect(fillers[i], (struct sockaddr *)&a, sizeof(a));
+    }
+    server_start(&s, "127.0.0.1:0", NULL);
+    command(&s, "{\"cmd\":\"upgrade\",\"answer\":\"silent\"}");
+    for (int i = 0; i < SILENT_COUNT; i++) {
+        silent[i] = (struct rig){.loop = r->loop, .options = r->options};
+        add_transport(&silent[i]);
+        set_url(&silent[i], "%s://127.0.0.1:%u/", i == SILENT_TLS ? "wss" : "ws",
+                i == FULL_BACKLOG ? full_port : s.port);
+        begin(&silent[i]);
+    }
+    run_until(r, all_are_closed);
+    for (int i = 0; i < SILENT_COUNT; i++) {
+        if (silent[i].end.reason != expected[i])
+            fail_msg("%d: reason %d, %s", i, (int)silent[i].end.reason, silent[i].end.detail);
+        assert_int_equal(silent[i].closed, 1);
+        loop_hook_remove(r->loop, &silent[i].hook);
+        transport_free(silent[i].transport);
+        close(fillers[i]);
+    }
+    close(fillers[3]);
+    close(full);
+    server_stop(&s);
+}
+
+/* ---- TLS
+ * ---------------------------------------------------------------------------------------------------------------
+ */
+
+struct tls_case {
+    const char *certificate; /* of the server */
+    const char *host;
+    const char *ca, *client_ca; /* ours; what the server asks of us */
+    const char *identity;
+    bool opens;
+    enum link_reason reason;
+    const char *says;
+};
+
+static const struct tls_case tls_cases[] = {
+    {"localhost", "localhost", "ca.pem", NULL, NULL, true, LINK_REASON_NONE, NULL},
+    {"localhost", "127.0.0.1", "ca.pem", NULL, NULL, true, LINK_REASON_NONE, NULL},
+    {"elsewhere", "localhost", "ca.pem", NULL, NULL, false, LINK_REASON_TLS, "ostname mismatch"},
+    {"elsewhere", "127.0.0.1", "ca.pem", NULL, NULL, false, LINK_REASON_TLS, "IP address mismatch"},
+    {"expired", "localhost", "ca.pem", NULL, NULL, false, LINK_REASON_TLS, "certificate has expired"},
+    {"foreign", "localhost", "ca.pem", NULL, NULL, false, LINK_REASON_TLS, "unable to get local issuer"},
+    {"foreign", "localhost", "other-ca.pem", NULL, NULL, true, LINK_REASON_NONE, NULL},
+    {"other-ca", "localhost", "ca.pem", NULL, NULL, false, LINK_REASON_TLS, "self-signed certificate"},
+    {"localhost", "localhost", "ca.pem", "ca.pem", "client", true, LINK_REASON_NONE, NULL},
+    {"localhost", "localhost", "ca.pem", "ca.pem", NULL, false, LINK_REASON_TLS, "certificate required"},
+    {"localhost", "localhost", "ca.pem", "ca.pem", "absent", false, LINK_REASON_CREDENTIALS,
+     "absent.pem: No such"},
+    {"localhost", "localhost", "ca.pem", "ca.pem", "mixed", false, LINK_REASON_CREDENTIALS, "mixed.key: "},
+};
+
+static void run_tls_case(struct rig *r, const struct tls_case *c)
+{
+    const char *arguments[] = {"--tls",
+                               file_of(c->certificate, ".pem"),
+                               file_of(c->certificate, ".key"),
+                               c->client_ca ? "--client-ca" : NULL,
+                               c->client_ca ? in_folder(c->client_ca) : NULL,
+                               NULL};
+    struct server s;
+
+    server_start(&s, "127.0.0.1:0", arguments);
+    r->options.ca_file = in_folder(c->ca);
+    r->options.cert_file = c->identity ? file_of(c->identity, ".pem") : NULL;
+    r->options.key_file = c->identity ? file_of(c->identity, ".key") : NULL;
+    set_url(r, "wss://%s:%u/", c->host, s.port);
+    begin(r);
+    run_until(r, c->opens ? is_open : is_closed);
+    if (r->end.reason != c->reason || (c->says && !strstr(r->end.detail, c->says)))
+        fail_msg("%s as %s: reason %d, %s", c->certificate, c->host, (int)r->end.reason, r->end.detail);
+    if (c->opens) {
+        send_bytes(r, "\x80", 1);
+        send_bytes(r, "\x80", 1);
+        send_bytes(r, "\x80", 1);
+        run_until(r, has_three_messages);
+        close_now(r, 1000, LINK_REASON_REQUESTED);
+        run_until(r, is_closed);
+    }
+    r->end = (struct transport_end){0};
+    server_stop(&s);
+}
+
+static void test_tls(void **state)
+{
+    write_file("mixed.pem", "");
+    unlink(in_folder("mixed.pem"));
+    assert_int_equal(link(in_folder("client.pem"), in_folder("mixed.pem")), 0);
+    assert_int_equal(link(in_folder("ca.key"), in_folder("mixed.key")), 0);
+    for (size_t i = 0; i < sizeof(tls_cases) / sizeof(tls_cases[0]); i++)
+        run_tls_case(*state, &tls_cases[i]);
+}
+
+static void test_tls_of_ipv6_literal(void **state)
+{
+    const char *arguments[] = {"--tls", in_folder("localhost.pem"), in_folder("localhost.key"), NULL};
+    const char *elsewhere[] = {"--tls", in_folder("elsewhere.pem"), in_folder("elsewhere.key"), NULL};
+    struct rig *r = *state;
+    struct server s;
+    int probe = socket(AF_INET6, SOCK_STREAM, 0);
+    struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+
+    bool have_ipv6 = bind(probe, (struct sockaddr *)&a, sizeof(a)) == 0;
+    close(probe);
+    if (!have_ipv6)
+        skip();
+    server_start(&s, "[::1]:0", arguments);
+    set_url(r, "wss://[::1]:%u/", s.port);
+    begin(r);
+    run_until(r, is_open);
+    assert_non_null(strstr(command(&s, "{\"cmd\":\"headers\"}"), "\"host\":\"[::1]:"));
+    server_stop(&s);
+    run_until(r, is_closed);
+
+    server_start(&s, "[::1]:0", elsewhere);
+    set_url(r, "wss://[::1]:%u/", s.port);
+    begin(r);
+    run_until(r, is_closed);
+    assert_int_equal(r->end.reason, LINK_REASON_TLS);
+    assert_non_null(strstr(r->end.detail, "IP address mismatch"));
+    server_stop(&s);
+}
+
+static void test_tls_to_a_plain_server(void **state)
+{
+    struct rig *r = *state;
+    struct server s;
+
+    server_start(&s, "127.0.0.1:0", NULL);
+    set_url(r, "wss://127.0.0.1:%u/", s.port);
+    begin(r);
+    run_until(r, is_closed);
+    assert_int_equal(r->end.reason, LINK_REASON_TLS);
+    assert_non_null(strstr(r->end.detail, "wrong version number"));
+    server_stop(&s);
+}
+
+/* The certificate on disk was renewed: the next attempt uses the new one without being told. */
+static void test_identity_is_read_anew(void **state)
+{
+    const char *arguments[] = {"--tls",       in_folder("localhost.pem"), in_folder("localhost.key"),
+                               "--client-ca", in_folder("ca.pem"),        NULL};
+    static const struct certificate wrong = {"renewed", "other-ca", NULL, -HOUR, HOUR},
+                                    right = {"renewed", "ca", NULL, -HOUR, HOUR};
+    struct rig *r = *state;
+    struct server s;
+
+    server_start(&s, "127.0.0.1:0", arguments);
+    assert_int_equal(certificate_make(folder, &wrong), 0);
+    r->options.cert_file = in_folder("renewed.pem");
+    r->options.key_file = in_folder("renewed.key");
+    set_url(r, "wss://127.0.0.1:%u/", s.port);
+    begin(r);
+    run_until(r, is_closed);
+    assert_int_equal(r->end.reason, LINK_REASON_TLS);
+    assert_int_equal(certificate_make(folder, &right), 0);
+    transport_open(r->transport);
+    run_until(r, is_open);
+    server_stop(&s);
+}
+
+/* ---- what comes in
+ * ------------------------------------------------------------------------------------------------------- */
+
+static bool has_message(struct rig *r)
+{
+    return r->messages == 1;
+}
+
+static void test_fragments(void **state)
+{
+    struct rig *r = *state;
+    struct server s;
+
+    open_to(r, &s);
+    command(&s, "{\"cmd\":\"push\",\"hex\":\"0102030405\",\"fragments\":[0,1,0,2]}");
+    run_until(r, has_message);
+    assert_int_equal(r->last_len, 5);
+    assert_memory_equal(r->first, "\1\2\3\4\5", 5);
+
+    r->messages = 0;
+    command(&s, "{\"cmd\":\"push_big\",\"size\":5000000,\"fragments\":7}");
+    run_until(r, has_message);
+    assert_true(r->last_len > 5000000);
+
+    r->messages = 0;
+    command(&s, "{\"cmd\":\"push\",\"hex\":\"\"}");
+    run_until(r, has_message);
+    assert_int_equal(r->last_len, 0);
+
+    command(&s, "{\"cmd\":\"push_many\",\"count\":2,\"size\":70000}");
+    run_until(r, has_three_messages);
+    assert_true(r->last_len > 70000 && r->last_len < 70200);
+    server_stop(&s);
+}
+
+static void test_limit(void **state)
+{
+    struct rig *r = *state;
+    struct server s;
+
+    open_to(r, &s);
+    command(&s, "{\"cmd\":\"push_big\",\"size\":1000000,\"fragments\":3}");
+    run_until(r, has_message);
+    size_t whole = r->last_len;
+    close_now(r, 1000, LINK_REASON_REQUESTED);
+    run_until(r, is_closed);
+
+    r->options.message_max = whole;
+    begin(r);
+    run_until(r, is_open);
+    command(&s, "{\"cmd\":\"push_big\",\"size\":1000000,\"fragments\":3}");
+    run_until(r, has_message);
+    assert_int_equal(r->closed, 0);
+    for (int fragments = 1; fragments <= 3; fragments += 2) {
+        r->messages = 0;
+        command(&s, "{\"cmd\":\"push_big\",\"size\":1000001,\"fragments\":%d}", fragments);
+        run_until(r, is_closed);
+        assert_int_equal(r->messages, 0);
+        assert_int_equal(r->end.reason, LINK_REASON_TOO_LARGE);
+        assert_int_equal(stat_of(&s, "lastCloseCode"), 1009);
+        begin(r);
+        run_until(r, is_open);
+    }
+    command(&s, "{\"cmd\":\"push_big\",\"size\":1000000}");
+    run_until(r, has_message);
+    server_stop(&s);
+}
+
+static bool has_text(struct rig *r)
+{
+    return r->texts == 1;
+}
+
+static void test_text(void **state)
+{
+    struct rig *r = *state;
+    struct server s;
+
+    open_to(r, &s);
+    command(&s, "{\"cmd\":\"push\",\"hex\":\"68656c6c6f\",\"opcode\":\"text\",\"fragments\":2}");
+    run_until(r, has_text);
+    assert_int_equal(r->text_len, 5);
+    assert_int_equal(r->messages, 0);
+    server_stop(&s);
+}
+
+static bool is_alive(struct rig *r)
+{
+    return r->alive > 0;
+}
+
+/* Bytes that lws keeps to itself are signs of life too: a ping, a part of a frame. */
+static void test_alive(void **state)
+{
+    static const char *const bytes[] = {"8900", "827e1000aabb", "cc"};
+    struct rig *r = *state;
+    struct server s;
+
+    open_to(r, &s);
+    for (size_t i = 0; i < sizeof(bytes) / sizeof(bytes[0]); i++) {
+        r->alive = 0;
+        command(&s, "{\"cmd\":\"raw\",\"hex\":\"%s\"}", bytes[i]);
+        run_until(r, is_alive);
+        assert_int_equal(r->messages + r->texts, 0);
+    }
+    server_stop(&s);
+}
+
+static void test_pause(void **state)
+{
+    struct rig *r = *state;
+    struct server s;
+
+    open_to(r, &s);
+    transport_pause(r->transport, true);
+    command(&s, "{\"cmd\":\"push\",\"hex\":\"c0\",\"count\":3}");
+    while (stat_of(&s, "queued") > 0) /* the kernel has it */
+        ;
+    for (int i = 0; i < 20; i++) {
+        loop_wake(r->loop);
+        run_until(r, at_once);
+    }
+    assert_int_equal(r->messages, 0);
+    transport_pause(r->transport, false);
+    run_until(r, has_three_messages);
+
+    transport_pause(r->transport, true); /* survives a reconnect */
+    transport_abort(r->transport, LINK_REASON_HEARTBEAT);
+    run_until(r, is_closed);
+    begin(r);
+    run_until(r, is_open);
+    command(&s, "{\"cmd\":\"push\",\"hex\":\"c0\",\"count\":3}");
+    while (stat_of(&s, "queued") > 0)
+        ;
+    for (int i = 0; i < 20; i++) {
+        loop_wake(r->loop);
+        run_until(r, at_once);
+    }
+    assert_int_equal(r->messages, 0);
+    transport_pause(r->transport, false);
+    run_until(r, has_three_messages);
+    server_stop(&s);
+}
+
+/* ---- what goes out
+ * ----------------------------------------------------------------------------------------------------- */
+
+static void fill(uint8_t *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        bytes[i] = (uint8_t)(i * 7 + i / 251);
+}
+
+static bool has_drained(struct rig *r)
+{
+    return r->drained > 0;
+}
+
+#define LARGE 6000000u
+
+static void test_large_message_goes_out_whole(void **state)
+{
+    struct rig *r = *state;
+    struct server s;
+    static uint8_t echo[2 * 65536 + 20];
+
+    open_to(r, &s);
+    command(&s, "{\"cmd\":\"mode\",\"ack\":\"swallow\"}");
+    uint8_t *room = transport_reserve(r->transport, LARGE);
+    fill(room, LARGE);
+    assert_false(transport_congested(r->transport));
+    transport_commit(r->transport, LARGE);
+    assert_true(transport_congested(r->transport));
+    transport_ping(r->transport); /* goes between fragments */
+    run_until(r, has_drained);
+    assert_false(transport_congested(r->transport));
+    turn_until_stat(r, &s, "bytes", LARGE);
+    assert_int_equal(stat_of(&s, "frames"), 1);
+    assert_int_equal(stat_of(&s, "invalid"), 1);
+    assert_int_equal(r->drained, 1);
+
+    fill(echo, sizeof(echo));
+    send_bytes(r, echo, sizeof(echo));
+    turn_until_stat(r, &s, "frames", 2);
+    server_stop(&s);
+}
+
+/* Every byte of a message that goes out in fragments, and the order among small ones: what was sent comes
+ * back in an envelope. */
+#define BULK 200000u
+
+static void test_bytes_and_order(void **state)
+{
+    struct rig *r = *state;
+    struct server s;
+    static uint8_t map[BULK + 16];
+    static char hex[2 * sizeof(map) + 1];
+
+    open_to(r, &s);
+    memcpy(map, "\x81\xa1x\xc6\x00\x03\x0d\x40", 8); /* {"x": 200000 bytes} */
+    fill(map + 8, BULK);
+    command(&s, "{\"cmd\":\"mode\",\"ack\":\"self\"}");
+    for (int i = 0; i < 300; i++) {
+        uint8_t small[] = {0x81, 0xa1, 'n', 0xcd, (uint8_t)(i >> 8), (uint8_t)i};
+        send_bytes(r, small, sizeof(small));
+        if (i == 100 || i == 200)
+            send_bytes(r, map, BULK + 8);
+    }
+    turn_until_stat(r, &s, "frames", 302);
+    static char line[4 << 20];
+    assert_int_equal(write(s.control, "{\"cmd\":\"received\"}\n", 19), 19);
+    read_line(s.control, line, sizeof(line));
+    for (size_t i = 0; i < BULK + 8; i++)
+        snprintf(hex + 2 * i, 3, "%02x", map[i]);
+    char *at = strstr(line, "[\"") + 1;
+    for (int i = 0; i < 300; i++) {
+        char expected[32];
+        snprintf(expected, sizeof(expected), "\"81a16ecd%04x\"", (unsigned)i);
+        assert_memory_equal(at, expected, strlen(expected));
+        at += strlen(expected) + 1;
+        if (i != 100 && i != 200)
+            continue;
+        assert_memory_equal(at + 1, hex, 2 * (BULK + 8));
+        at += 2 * (BULK + 8) + 3;
+    }
+    server_stop(&s);
+}
+
+/* ---- how connections end
+ * ------------------------------------------------------------------------------------------------- */
+
+static void test_server_closes(void **state)
+{
+    struct rig *r = *state;
+    struct server s;
+
+    open_to(r, &s);
+    command(&s, "{\"cmd\":\"close\",\"code\":4001,\"reason\":\"go away\"}");
+    run_until(r, is_closed);
+    assert_int_equal(r->end.reason, LINK_REASON_CLOSED);
+    assert_int_equal(r->end.close_code, 4001);
+    assert_true(r->end.was_open);
+    server_stop(&s);
+}
+
+static void test_connection_is_cut(void **state)
+{
+    static const char *const drops[] = {"{\"cmd\":\"drop\"}", "{\"cmd\":\"drop\",\"rst\":true}"};
+    struct rig *r = *state;
+    struct server s;
+
+    open_to(r, &s);
+    for (int i = 0; i < 2; i++) {
+        command(&s, "%s", drops[i]);
+        run_until(r, is_closed);
+        assert_int_equal(r->end.reason, LINK_REASON_CLOSED);
+        assert_int_equal(r->end.close_code, 0);
+        begin(r);
+        run_until(r, is_open);
+    }
+    server_stop(&s);
+}
+
+static void test_protocol_violations(void **state)
+{
+    static const char *const bytes[] = {
+        "8b00",                 /* a reserved opcode */
+        "c200",                 /* a reserved bit */
+        "0900",                 /* a ping in fragments */
+        "827fffffffffffffffff", /* a length of 2^64 - 1 */
+        "8001aa",               /* a continuation of nothing */
+        "0201aa8201bb",         /* a message within a message */
+    };
+    struct rig *r = *state;
+    struct server s;
+
+    open_to(r, &s);
+    for (size_t i = 0; i < sizeof(bytes) / sizeof(bytes[0]); i++) {
+        command(&s, "{\"cmd\":\"raw\",\"hex\":\"%s\"}", bytes[i]);
+        run_until(r, is_closed);
+        if (r->end.reason != LINK_REASON_PROTOCOL)
+            fail_msg("%s: reason %d, %s", bytes[i], (int)r->end.reason, r->end.detail);
+        begin(r);
+        run_until(r, is_open);
+    }
+    server_stop(&s);
+}
+
+/* What is queued goes out before the close frame. */
+static void test_close_after_the_queue(void **state)
+{
+    struct rig *r = *state;
+    struct server s;
+
+    open_to(r, &s);
+    command(&s, "{\"cmd\":\"mode\",\"ack\":\"swallow\"}");
+    uint8_t *room = transport_reserve(r->transport, LARGE);
+    fill(room, LARGE);
+    transport_commit(r->transport, LARGE);
+    send_bytes(r, "\x80", 1);
+    close_now(r, 4002, LINK_REASON_REQUESTED);
+    run_until(r, is_closed);
+    assert_int_equal(r->end.reason, LINK_REASON_REQUESTED);
+    assert_int_equal(stat_of(&s, "frames"), 2);
+    assert_int_equal(stat_of(&s, "lastCloseCode"), 4002);
+    server_stop(&s);
+}
+
+/* A server that reads nothing: neither the queue nor the close frame goes out, and it is over all the same.
+ */
+static void test_close_of_a_choked_connection(void **state)
+{
+    struct rig *r = *state;
+    struct server s;
+
+    open_to(r, &s);
+    command(&s, "{\"cmd\":\"stop_reading\"}");
+    for (int i = 0; i < 10; i++) {
+        uint8_t *room = transport_reserve(r->transport, LARGE);
+        memset(room, 0, LARGE);
+        transport_commit(r->transport, LARGE);
+    }
+    uint64_t before = loop_now_ms(r->loop);
+    close_now(r, 1000, LINK_REASON_REQUESTED);
+    run_until(r, is_closed);
+    assert_int_equal(r->end.reason, LINK_REASON_REQUESTED);
+    assert_true(loop_now_ms(r->loop) - before >= TRANSPORT_CLOSE_MS);
+    server_stop(&s);
+}
+
+static void test_abort(void **state)
+{
+    struct rig *r = *state;
+    struct server s;
+
+    open_to(r, &s);
+    command(&s, "{\"cmd\":\"stop_reading\"}");
+    r->in_call = true;
+    transport_abort(r->transport, LINK_REASON_HEARTBEAT);
+    r->in_call = false;
+    assert_null(transport_reserve(r->transport, 1));
+    run_until(r, is_closed);
+    assert_int_equal(r->end.reason, LINK_REASON_HEARTBEAT);
+    assert_true(r->end.was_open);
+    server_stop(&s);
+}
+
+/* ---- proxy
+ * -----------------------------------------------------------------------------------------------------------------
+ */
+
+/* Takes one connection, reads the request, answers, and carries bytes to where the request asks for. */
+static void carry(int a, int b)
+{
+    struct pollfd p[2] = {{.fd = a, .events = POLLIN}, {.fd = b, .events = POLLIN}};
+    char bytes[4096];
+
+    while (poll(p, 2, -1) > 0)
+        for (int i = 0; i < 2; i++) {
+            ssize_t n = p[i].revents ? read(p[i].fd, bytes, sizeof(bytes)) : 0;
+            if (p[i].revents && (n <= 0 || write(p[1 - i].fd, bytes, (size_t)n) != n))
+                return;
+        }
+}
+
+static void serve_as_proxy(int listener, const char *answer)
+{
+    struct pollfd p = {.fd = listener, .events = POLLIN};
+    char request[1024] = "";
+    unsigned port;
+
+    poll(&p, 1, -1);
+    int client = accept(listener, NULL, NULL);
+    for (size_t n = 0; !strstr(request, "\r\n\r\n") && n < sizeof(request) - 1; n++)
+        if (read(client, request + n, 1) != 1)
+            return;
+    if (sscanf(request, "CONNECT localhost:%u HTTP/1.1", &port) != 1)
+        return;
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
+    int server = socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(server, (struct sockaddr *)&a, sizeof(a)) == 0 && write(client, answer, strlen(answer)) > 0)
+        carry(client, server);
+}
+
+static pid_t start_proxy(int listener, const char *answer)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        serve_as_proxy(listener, answer);
+        _exit(0);
+    }
+    return pid;
+}
+
+static void stop_proxy(pid_t pid)
+{
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
+
+/* The name goes to the proxy, and is still what the certificate must prove. */
+static void test_proxy(void **state)
+{
+    const char *arguments[] = {"--tls", in_folder("localhost.pem"), in_folder("localhost.key"), NULL};
+    struct rig *r = *state;
+    struct server s;
+    int listener;
+
+    server_start(&s, "127.0.0.1:0", arguments);
+    r->options.proxy_host = "127.0.0.1";
+    r->options.proxy_port = bound_socket(&listener, 4);
+    set_url(r, "wss://localhost:%u/", s.port);
+    pid_t proxy = start_proxy(listener, "HTTP/1.1 200 OK\r\n\r\n");
+    begin(r);
+    run_until(r, is_open);
+    stop_proxy(proxy);
+    run_until(r, is_closed);
+
+    proxy = start_proxy(listener, "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n");
+    begin(r);
+    run_until(r, is_closed);
+    assert_int_equal(r->end.reason, LINK_REASON_PROXY);
+    stop_proxy(proxy);
+
+    close(listener);
+    begin(r);
+    run_until(r, is_closed);
+    assert_int_equal(r->end.reason, LINK_REASON_PROXY);
+    server_stop(&s);
+}
+
+#define with_rig(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        with_rig(test_the_whole_way),
+        with_rig(test_request_headers),
+        with_rig(test_bad_credentials),
+        with_rig(test_bad_configuration),
+        with_rig(test_configure_while_open),
+        with_rig(test_open_from_within_closed),
+        with_rig(test_nothing_is_left_behind),
+        with_rig(test_free_at_any_time),
+        with_rig(test_give_up_before_open),
+        with_rig(test_refused),
+        with_rig(test_unknown_name),
+        with_rig(test_answers_to_the_upgrade),
+        with_rig(test_silence),
+        with_rig(test_tls),
+        with_rig(test_tls_of_ipv6_literal),
+        with_rig(test_tls_to_a_plain_server),
+        with_rig(test_identity_is_read_anew),
+        with_rig(test_fragments),
+        with_rig(test_limit),
+        with_rig(test_text),
+        with_rig(test_alive),
+        with_rig(test_pause),
+        with_rig(test_large_message_goes_out_whole),
+        with_rig(test_bytes_and_order),
+        with_rig(test_server_closes),
+        with_rig(test_connection_is_cut),
+        with_rig(test_protocol_violations),
+        with_rig(test_close_after_the_queue),
+        with_rig(test_close_of_a_choked_connection),
+        with_rig(test_abort),
+        with_rig(test_proxy),
+    };
+
+    return cmocka_run_group_tests(tests, set_up_folder, tear_down_folder);
 }

@@ -1,0 +1,48 @@
+"""The integration tests' fixtures, with server.mjs in the place of the loopback IM server."""
+
+import importlib.util
+import os
+import sys
+
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+INTEGRATION = os.path.join(os.path.dirname(HERE), "integration")
+sys.path.insert(0, INTEGRATION)
+
+
+def _integration_fixtures():
+    """By its path: its name is this file's too."""
+    spec = importlib.util.spec_from_file_location("integration_conftest", os.path.join(INTEGRATION, "conftest.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_fixtures = _integration_fixtures()
+time_limit, folder, server = _fixtures.time_limit, _fixtures.folder, _fixtures.server
+imd_of, imd, bridge = _fixtures.imd_of, _fixtures.imd, _fixtures.bridge
+
+
+def pytest_configure():
+    _fixtures.pytest_configure()
+    from node_server import modules_dir
+
+    if not os.path.exists(os.path.join(modules_dir(), "node_modules/.finished")):
+        pytest.exit(f"the npm packages of the interop tests are not in {modules_dir()}: run ./check", 1)
+
+
+@pytest.fixture
+def im_server(folder):
+    """im_server() starts one more server."""
+    from node_server import NodeServer
+
+    started = []
+
+    def start():
+        server = NodeServer(folder, name=f"node{len(started)}")
+        started.append(server)
+        return server.start()
+
+    yield start
+    _fixtures.stop_all(started)
