@@ -107,12 +107,12 @@ static void arm(struct client *c)
 /* ---- Replies ------------------------------------------------------------------------------------------------------- */
 
 /*
- * The most that may wait for one client: the largest answer there can be, twice over. What throttles comes long before; this is
- * for answers to what was asked earlier.
+ * The most that may wait for one client: the largest answer there can be. Throttling comes long before; this is for answers to
+ * what was asked earlier.
  */
 static size_t replies_max(const struct client *c)
 {
-    return 4 * c->hub->options.max_message;
+    return 2 * c->hub->options.max_message + CLIENT_REPLIES_HIGH;
 }
 
 static bool out_grow(struct json_writer *w, size_t need)

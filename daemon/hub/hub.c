@@ -66,13 +66,18 @@ static size_t make_lead(const struct hub *h, enum event_kind kind, char lead[EVE
     return json_writer_length(&w);
 }
 
-/* The lead of a MESSAGE has its exact place before the body: the usual event is never moved. */
+/* The lead of a MESSAGE is written before the body at once: the usual event is never moved or touched again. */
 static struct json_writer *event_begin(void *self, size_t hint)
 {
     struct hub *h = self;
     char lead[EVENT_LEAD];
+    struct json_writer *w;
 
-    return ring_begin(&h->ring, hint, make_lead(h, EVENT_MESSAGE, lead));
+    h->lead = make_lead(h, EVENT_MESSAGE, lead);
+    w = ring_begin(&h->ring, hint, h->lead);
+    if (w)
+        memcpy(w->base - h->lead, lead, h->lead);
+    return w;
 }
 
 static struct place shifted(struct place p, size_t by)
@@ -90,11 +95,20 @@ static void finish_event(struct hub *h, size_t lead_used, const struct event *e)
 
 static void event_lost(void *self, const char *reason);
 
+/* It turned out to be another kind, whose lead is shorter. */
+static size_t rewrite_lead(struct hub *h, enum event_kind kind)
+{
+    char lead[EVENT_LEAD];
+    size_t len = make_lead(h, kind, lead);
+
+    memcpy(h->ring.writer.base - len, lead, len);
+    return len;
+}
+
 static void event_publish(void *self, enum event_kind kind, const struct event_fields *f)
 {
     struct hub *h = self;
-    char lead[EVENT_LEAD];
-    size_t len = make_lead(h, kind, lead);
+    size_t len;
     struct event e = {.kind = kind, .seq = h->seq + 1, .time_ms = loop_wall_ms(h->loop)};
 
     json_literal(&h->ring.writer, "}}\n");
@@ -103,7 +117,7 @@ static void event_publish(void *self, enum event_kind kind, const struct event_f
         event_lost(h, "too_large");
         return;
     }
-    memcpy(h->ring.writer.base - len, lead, len);
+    len = kind == EVENT_MESSAGE ? h->lead : rewrite_lead(h, kind);
     e.fields = (struct event_fields){.type = shifted(f->type, len),
                                      .from = shifted(f->from, len),
                                      .to = shifted(f->to, len),

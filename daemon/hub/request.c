@@ -101,7 +101,7 @@ static void write_answer(struct json_writer *w, const struct link_answer *a)
     }
     write_error_head(w, a->outcome == LINK_REJECTED ? ERROR_REJECTED : ERROR_UNKNOWN, a->why);
     json_literal(w, ",\"messageId\":");
-    json_string(w, a->message_id, a->message_id_len);
+    json_quoted(w, a->message_id, a->message_id_len);
     if (a->outcome == LINK_REJECTED) {
         json_literal(w, ",\"envelope\":{");
         json_raw(w, a->envelope, a->envelope_len);

@@ -49,6 +49,7 @@ struct hub {
     struct ring ring;
     struct scan scan; /* of the request being handled */
     uint64_t seq;     /* the last one given to an event */
+    size_t lead;      /* bytes before the body of the event being written */
 
     struct client *clients;   /* doubly linked */
     struct client *dirty;     /* with replies to write at the end of this turn */

@@ -89,8 +89,8 @@ static inline size_t unescape_next(struct unescape *u, const char **piece)
         return 0;
     *piece = u->p;
     if (*u->p != '\\') {
-        while (u->p < u->end && *u->p != '\\')
-            u->p++;
+        const char *stop = memchr(u->p, '\\', (size_t)(u->end - u->p));
+        u->p = stop ? stop : u->end;
         return (size_t)(u->p - *piece);
     }
     *piece = u->decoded;

@@ -130,12 +130,12 @@ static const struct way {
     {"msgpack_unpack+walk", run_unpack},
 };
 
-/* The best of five, for whatever else this machine does only makes it slower. */
+/* The best of many short runs, for whatever else this machine does only makes it slower. */
 static void measure(const struct way *way, struct sample *s, msgpack_zone *zone, long rounds)
 {
     double best = 1e9;
     volatile size_t sink = 0; /* so that nothing is left out */
-    for (int attempt = 0; attempt < 5; attempt++) {
+    for (int attempt = 0; attempt < 200; attempt++) {
         double start = now();
         for (long i = 0; i < rounds; i++)
             sink = sink + way->run(s, zone);
@@ -160,7 +160,7 @@ static char *repeated(const char *text, size_t times)
 int main(int argc, char **argv)
 {
     static struct sample samples[4];
-    long rounds = argc > 1 ? atol(argv[1]) : 200000;
+    long rounds = argc > 1 ? atol(argv[1]) : 2000;
     char *chinese = repeated("服务端收到消息并返回,从而形成闭环。", 20),
          *escapes = repeated("say \"hi\"\n", 40);
     msgpack_zone zone;

@@ -10,6 +10,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 INTEGRATION = os.path.join(os.path.dirname(HERE), "integration")
 sys.path.insert(0, INTEGRATION)
 
+from node_server import NodeServer, modules_dir  # noqa: E402 (needs that path)
+
 
 def _integration_fixtures():
     """By its path: its name is this file's too."""
@@ -26,8 +28,6 @@ imd_of, imd, bridge = _fixtures.imd_of, _fixtures.imd, _fixtures.bridge
 
 def pytest_configure():
     _fixtures.pytest_configure()
-    from node_server import modules_dir
-
     if not os.path.exists(os.path.join(modules_dir(), "node_modules/.finished")):
         pytest.exit(f"the npm packages of the interop tests are not in {modules_dir()}: run ./check", 1)
 
@@ -35,8 +35,6 @@ def pytest_configure():
 @pytest.fixture
 def im_server(folder):
     """im_server() starts one more server."""
-    from node_server import NodeServer
-
     started = []
 
     def start():

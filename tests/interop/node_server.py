@@ -43,3 +43,7 @@ class NodeServer(Server):
     def push_value(self, js):
         """As data.v of an envelope."""
         return self.push(f"{{code: 0, data: {{v: {js}}}}}")
+
+    def wait_closed(self, count):
+        """Until so many links, of all that ever were, are closed."""
+        until(lambda: sum(link["code"] is not None for link in self.stats()["links"]) >= count, f"{count} are closed")

@@ -293,6 +293,7 @@ static void bad_values_in_session(void **state)
          "KeyFile: /nonexistent cannot be read: No such file or directory"},
         {"Pinggap=6s", "unknown key Pinggap in [Session]; did you mean PingGap?"},
         {"PingGapp=6s", "unknown key PingGapp in [Session]; did you mean PingGap?"},
+        {"PINGGAP=6s", "unknown key PINGGAP in [Session]; did you mean PingGap?"},
         {"UserID=6s", "unknown key UserID in [Session]; did you mean UserId?"},
         {"Password=6s", "unknown key Password in [Session]"},
         {"RingSize=8M", "unknown key RingSize in [Session]; it belongs in [Local]"},
@@ -395,6 +396,20 @@ static void long_lines_are_read_whole(void **state)
     assert_int_equal(strlen(c->headers[0]), strlen("X-Token: ") + 1500);
     assert_string_equal(c->headers[0] + strlen("X-Token: "), header);
     config_free(c);
+}
+
+/* Only where something is checked against it: a machine without TLS certificates can serve ws://. */
+static void default_ca_file_is_needed_for_tls(void **state)
+{
+    const char *path = config_keys[CONFIG_CA_FILE].standard;
+    char where[512];
+
+    if (access(path, R_OK) == 0) {
+        config_free(good("[Session]\nUrl=wss://h/\n"));
+        return;
+    }
+    snprintf(where, sizeof(where), ":2: CaFile: %s cannot be read: %s", path, strerror(errno));
+    bad("[Session]\nUrl=wss://h/\n", where);
 }
 
 static void lists_are_bounded(void **state)
@@ -611,6 +626,7 @@ int main(void)
         cmocka_unit_test(proxy_is_checked),
         cmocka_unit_test(the_later_key_is_named),
         cmocka_unit_test(long_lines_are_read_whole),
+        cmocka_unit_test(default_ca_file_is_needed_for_tls),
         cmocka_unit_test(lists_are_bounded),
         cmocka_unit_test(ring_is_whole_pages),
         cmocka_unit_test(unreadable_file),

@@ -141,6 +141,8 @@ static void bad_lines_are_named(void **state)
     REFUSES("k=\xC3\n", 1, "not valid UTF-8");
     REFUSES("k=\xC0\x80\n", 1, "not valid UTF-8");
     REFUSES("k=\xED\xA0\x80\n", 1, "not valid UTF-8");
+    REFUSES("k=\xE0\x9F\xBF\n", 1, "not valid UTF-8");
+    REFUSES("k=\xF0\x8F\xBF\xBF\n", 1, "not valid UTF-8");
     REFUSES("k=\xF4\x90\x80\x80", 1, "not valid UTF-8");
     REFUSES("k=\xE4\xBD", 1, "not valid UTF-8");
 }
