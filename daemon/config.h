@@ -66,7 +66,8 @@
     X(MAX_MESSAGE, "Local", "MaxMessage", SIZE, max_message, "64M", 4096, 1073741824, RELOAD,                \
       "The largest message taken from the server; a larger one closes the link with code 1009.")             \
     X(INLINE_BINARY, "Local", "InlineBinary", SIZE, inline_binary, "64K", 0, 67108864, RELOAD,               \
-      "Binary values of a message up to this size are given to local programs within the line, as base64.")  \
+      "Binary values of a message up to this size are given to local programs within the line, as base64. "  \
+      "In this version larger ones are, too.")                                                               \
     X(MAX_CLIENTS, "Local", "MaxClients", NUMBER, max_clients, "4096", 1, 1000000, RELOAD,                   \
       "How many local connections there may be.")                                                            \
     X(MAX_CLIENTS_PER_USER, "Local", "MaxClientsPerUser", NUMBER, max_clients_per_user, "1024", 1, 1000000,  \

@@ -146,10 +146,24 @@ SSL_CTX *tls_context(struct tls *t)
     return t->context;
 }
 
-bool tls_failure(const struct tls *t, SSL *ssl, char *detail, size_t size)
+/*
+ * With TLS 1.3 the server may refuse our certificate when for us the handshake is over; its alert may still
+ * lie in the socket when our first write has failed.
+ */
+static void read_late_alert(SSL *ssl)
 {
-    long verified = ssl ? SSL_get_verify_result(ssl) : X509_V_OK;
+    char scrap;
 
+    SSL_peek(ssl, &scrap, 1);
+    ERR_clear_error();
+}
+
+bool tls_failure(struct tls *t, SSL *ssl, char *detail, size_t size)
+{
+    long verified = SSL_get_verify_result(ssl);
+
+    if (verified == X509_V_OK && !t->alert && !t->error && SSL_is_init_finished(ssl))
+        read_late_alert(ssl);
     if (verified != X509_V_OK)
         snprintf(detail, size, "%s", X509_verify_cert_error_string(verified));
     else if (t->alert)

@@ -87,7 +87,7 @@ struct transport {
     bool close_wanted, close_begun, muted;
     unsigned close_code;
     uint64_t told_alive_turn;
-    uint64_t looked_ms, received;    /* when TCP_INFO was last asked, and what it said */
+    uint64_t received;               /* bytes, of this connection, as of the last turn */
     struct transport_counters ended; /* of connections that are gone */
 };
 
@@ -196,7 +196,7 @@ static void reset_connection(struct transport *t)
     t->text_len = 0;
     t->congested = t->writable_wanted = t->ping_wanted = false;
     t->close_wanted = t->close_begun = t->muted = false;
-    t->looked_ms = t->received = 0;
+    t->received = 0;
 }
 
 static void finish(struct transport *t)
@@ -678,16 +678,11 @@ static void on_turn(struct loop_hook *h)
     struct transport *t = (struct transport *)((char *)h - offsetof(struct transport, hook));
     struct tcp_info info;
 
-    if (t->state != OPEN || t->muted || !t->wsi)
+    if (t->state != OPEN || !t->wsi || !tcp_look(lws_get_socket_fd(t->wsi), &info))
         return;
-    uint64_t now = loop_now_ms(t->loop);
-    if (now - t->looked_ms < TCP_LOOK_MS)
-        return;
-    t->looked_ms = now;
-    if (!tcp_look(lws_get_socket_fd(t->wsi), &info) || info.tcpi_bytes_received == t->received)
-        return;
+    if (info.tcpi_bytes_received != t->received)
+        tell_alive(t);
     t->received = info.tcpi_bytes_received;
-    tell_alive(t);
 }
 
 /* ---- the interface

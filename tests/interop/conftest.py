@@ -1,7 +1,9 @@
 """The integration tests' fixtures, with server.mjs in the place of the loopback IM server."""
 
+import filecmp
 import importlib.util
 import os
+import shutil
 import sys
 
 import pytest
@@ -15,7 +17,8 @@ from node_server import NodeServer, modules_dir  # noqa: E402 (needs that path)
 
 def _integration_fixtures():
     """By its path: its name is this file's too."""
-    spec = importlib.util.spec_from_file_location("integration_conftest", os.path.join(INTEGRATION, "conftest.py"))
+    path = os.path.join(INTEGRATION, "conftest.py")
+    spec = importlib.util.spec_from_file_location("integration_conftest", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -26,9 +29,17 @@ time_limit, folder, server = _fixtures.time_limit, _fixtures.folder, _fixtures.s
 imd_of, imd, bridge = _fixtures.imd_of, _fixtures.imd, _fixtures.bridge
 
 
+def installed():
+    """The packages are there, and are those that the lockfile names now."""
+    finished = os.path.join(modules_dir(), "node_modules/.finished")
+    return os.path.exists(finished) and filecmp.cmp(finished, os.path.join(HERE, "package-lock.json"), False)
+
+
 def pytest_configure():
     _fixtures.pytest_configure()
-    if not os.path.exists(os.path.join(modules_dir(), "node_modules/.finished")):
+    if not shutil.which("node"):
+        pytest.exit("the interop tests need node (Debian package nodejs): run ./check", 1)
+    if not installed():
         pytest.exit(f"the npm packages of the interop tests are not in {modules_dir()}: run ./check", 1)
 
 

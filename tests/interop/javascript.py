@@ -1,7 +1,7 @@
 """JavaScript's values in Python: what the server decoded, and what it should have.
 
-A JS number is a float here and a bigint an int, null is None, a Uint8Array bytes. Compare with repr(): that tells
-1 from 1.0, -0.0 from 0.0 and True from 1, and minds the order of keys.
+A JS number is a float here and a bigint an int, null is None, a Uint8Array bytes. Compare with repr(): that
+tells 1 from 1.0, -0.0 from 0.0 and True from 1, and minds the order of keys.
 """
 
 import base64

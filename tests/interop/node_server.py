@@ -1,4 +1,4 @@
-"""server.mjs as seen by a test: the loopback IM server's interface, as far as a server of this kind has it."""
+"""server.mjs as seen by a test: the loopback IM server's interface, as far as this one has it."""
 
 import os
 import socket
@@ -19,8 +19,8 @@ def modules_dir():
 class NodeServer(Server):
     def start(self):
         """Also starts it again, on the port that it had."""
-        argv = ["node", os.path.join(HERE, "server.mjs"), "--modules", modules_dir(), "--control", self.control_path,
-                "--port", str(self.port)]
+        argv = ["node", os.path.join(HERE, "server.mjs"), "--modules", modules_dir(),
+                "--control", self.control_path, "--port", str(self.port)]
         self.process = Process(argv, self.folder, self.name, stdout=subprocess.PIPE)
         self.port = self._ready()["port"]
         self.control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -46,4 +46,8 @@ class NodeServer(Server):
 
     def wait_closed(self, count):
         """Until so many links, of all that ever were, are closed."""
-        until(lambda: sum(link["code"] is not None for link in self.stats()["links"]) >= count, f"{count} are closed")
+
+        def closed():
+            return sum(link["code"] is not None for link in self.stats()["links"])
+
+        until(lambda: closed() >= count, f"{count} are closed")

@@ -1,10 +1,10 @@
-// The IM server of the seed's demo, made of the packages that the demo is made of: npm's `ws` and `@msgpack/msgpack`.
-// Like the demo it decodes what comes, adds `time`, sends it to everybody, and tells the others when somebody leaves.
+// An IM server of the kind that imd talks to, made of npm's `ws` and `@msgpack/msgpack`: it decodes what comes,
+// adds `time`, sends it to everybody, and tells the others when somebody leaves.
 //
 //   node server.mjs --modules DIR --control PATH [--port N]
 //
-// DIR is where node_modules is. One line {"port":N} on stdout means ready. On the Unix socket PATH each line is a
-// command {"cmd":NAME,…}, answered by a line {"ok":true,…} or {"ok":false,"error":…}; the names are those of `commands`.
+// DIR is where node_modules is. One line {"port":N} on stdout means ready. On the Unix socket PATH each line
+// is a command {"cmd":NAME,…}, answered by a line {"ok":true,…} or {"ok":false,"error":…}; `commands` has them.
 // Decoded values are told as [type, …] with the type that JavaScript gives them, see describe().
 
 import fs from "node:fs";
@@ -15,16 +15,21 @@ import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
 
 const { values: options } = parseArgs({
-    options: { modules: { type: "string" }, control: { type: "string" }, port: { type: "string", default: "0" } },
+    options: {
+        modules: { type: "string" },
+        control: { type: "string" },
+        port: { type: "string", default: "0" },
+    },
 });
 const require = createRequire(path.join(options.modules, "package.json"));
 const { WebSocketServer, WebSocket } = require("ws");
 const { encode, decode, ExtData } = require("@msgpack/msgpack");
 
-// What tests may change: `codec` goes to encode and decode, `reject` {code, errMsg} answers instead of the broadcast.
-const mode = { codec: {}, reject: null };
+// What tests may change: `codec` goes to encode() and decode(); `reject` {code, errMsg} is what the sender gets
+// in the place of the broadcast.
+const mode = { codec: {}, reject: false };
 const counters = { accepted: 0, frames: 0, pings: 0, wsPings: 0, badFrames: 0 };
-const links = []; // one for each client that ever came: what it offered, what was agreed on, how it was closed
+const links = []; // of each client that ever came: what it offered, what was agreed on, how it was closed
 let received = [];
 
 const everybody = () => [...server.clients].filter((client) => client.readyState === WebSocket.OPEN);
@@ -36,7 +41,8 @@ function describe(value) {
     if (value instanceof Date) return ["Date", value.getTime()];
     if (value instanceof Uint8Array) return ["Uint8Array", hex(value)];
     if (value instanceof ExtData) return ["ExtData", value.type, hex(value.data)];
-    if (typeof value === "object") return ["object", Object.entries(value).map(([key, one]) => [key, describe(one)])];
+    if (typeof value === "object")
+        return ["object", Object.entries(value).map(([key, member]) => [key, describe(member)])];
     if (typeof value === "number") return ["number", Object.is(value, -0) ? "-0" : String(value)];
     return [typeof value, typeof value === "bigint" ? String(value) : value];
 }
@@ -60,14 +66,16 @@ function take(socket, bytes, isBinary) {
     if (message.messageType === "PingMsg") counters.pings++;
     else received.push(describe(message));
     if (mode.reject && message.messageType !== "PingMsg")
-        socket.send(encode({ code: mode.reject.code, data: message, errMsg: mode.reject.errMsg }, mode.codec));
+        socket.send(encode({ ...mode.reject, data: message }, mode.codec));
     else broadcast(message);
 }
 
-const server = new WebSocketServer({ host: "127.0.0.1", port: Number(options.port), perMessageDeflate: true });
+const port = Number(options.port);
+const server = new WebSocketServer({ host: "127.0.0.1", port, perMessageDeflate: true });
 
 server.on("connection", (socket, request) => {
-    const link = { offered: request.headers["sec-websocket-extensions"] ?? "", agreed: socket.extensions, code: null };
+    const offered = request.headers["sec-websocket-extensions"] ?? "";
+    const link = { offered, agreed: socket.extensions, code: null };
     links.push(link);
     counters.accepted++;
     socket.on("ping", () => counters.wsPings++);

@@ -7,12 +7,19 @@ import pytest
 
 from javascript import seen
 
-TEXTS = ["", "中文,標點。", "😀", "👩‍👩‍👧‍👦 👍🏽 🏳️‍🌈 🇨🇳", "עברית \u202eعربى\u202c", "a\u2028b\u2029c", "\ufeffBOM", "é e\u0301", "\uffff",
-         "\U0010ffff", "\"\\/\b\f\n\r\t", "\u0000\u0001\u001f\u007f", "𝒳" * 60, "ß" * 16, "x" * 31, "x" * 32, "x" * 255,
-         "x" * 256, "界" * 21846, "x" * 65536]
-FLOATS = [0.1, -0.0, 0.0, 1.0, -1.5, 1e300, 1.7976931348623157e308, 5e-324, 2.2250738585072014e-308, 1e21, 123456.789,
-          1 / 3, 9007199254740993.0, 1e15, 1e16, -1e-7]
-SMALL = [0, 1, 127, 128, 255, 256, 65535, 65536, 2**31, 2**32 - 1, -1, -32, -33, -128, -129, -32768, -32769, -2**31]
+TEXTS = [
+    "", "中文,標點。", "😀", "👩‍👩‍👧‍👦 👍🏽 🏳️‍🌈 🇨🇳", "עברית \u202eعربى\u202c", "a\u2028b\u2029c", "\ufeffBOM",
+    "é e\u0301", "\uffff", "\U0010ffff", "\"\\/\b\f\n\r\t", "\u0000\u0001\u001f\u007f", "𝒳" * 60, "ß" * 16,
+    "x" * 31, "x" * 32, "x" * 255, "x" * 256, "界" * 21846, "x" * 65536,
+]
+FLOATS = [
+    0.1, -0.0, 0.0, 1.0, -1.5, 1e300, 1.7976931348623157e308, 5e-324, 2.2250738585072014e-308, 1e21,
+    123456.789, 1 / 3, 9007199254740993.0, 1e15, 1e16, -1e-7,
+]
+SMALL = [
+    0, 1, 127, 128, 255, 256, 65535, 65536, 2**31, 2**32 - 1,
+    -1, -32, -33, -128, -129, -32768, -32769, -2**31,
+]
 LARGE = [2**32, 2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1, -2**31 - 1, -2**53 - 1, -2**63]
 NESTED = {
     "空": {}, "empty": [], "null": None, "yes": True, "no": False,
@@ -22,7 +29,7 @@ NESTED = {
     "ext": {"$ext": {"type": 5, "data": "AQID"}}, "date": {"$ext": {"type": -1, "data": "XgvhAA=="}},
     "nearly": [{"$bin": "AA==", "x": 1}, {"$date": "2020"}, {"a": 1.0, "b": 1}],
 }
-UP = [*TEXTS, *FLOATS, *SMALL, *LARGE, NESTED, None, True, False, [], {}, {"$bin": "AA==" * 30_000}]
+UP = [*TEXTS, *FLOATS, *SMALL, *LARGE, NESTED, None, True, False, [], {}, {"$bin": "AP+7" * 20_000}]
 
 
 def send(client, value):
@@ -51,13 +58,11 @@ def test_up_and_back_is_the_same(server, bridge):
 
 
 def test_floats_come_back(server, bridge):
-    """JS has one type of number: 1.0 comes back as 1, and what is larger than it can count exactly as a float."""
+    """encode() writes a whole number as an integer, -0.0 too, up to 2^53, and everything else as float64."""
     client = bridge.client()
     for value in FLOATS:
-        back = send(client, value)
-        assert struct.pack(">d", back) == struct.pack(">d", value)
-        safe = value.is_integer() and abs(value) < 2**53
-        assert isinstance(back, int if safe and repr(value) != "-0.0" else float)
+        counts = value.is_integer() and abs(value) < 2**53
+        assert repr(send(client, value)) == repr(int(value) if counts else value)
 
 
 def test_what_a_server_without_bigint_rounds_is_told_as_it_came(server, bridge):
@@ -72,9 +77,10 @@ DOWN = [
     ("null", "null"), ("undefined", "null"), ("true", "true"), ("false", "false"), ("[]", "[]"), ("{}", "{}"),
     ("[undefined, null, , 1]", "[null,null,null,1]"), ("{b: 1, a: {c: [{}]}}", '{"b":1,"a":{"c":[{}]}}'),
     ("{2: 'two', 1: 'one', k: 0}", '{"1":"one","2":"two","k":0}'),
-    ("0", "0"), ("-1", "-1"), ("4294967295", "4294967295"), ("4294967296", "4294967296"), ("-2147483649", "-2147483649"),
+    ("0", "0"), ("-1", "-1"), ("4294967295", "4294967295"), ("4294967296", "4294967296"),
+    ("-2147483649", "-2147483649"), ("1681900543414", "1681900543414"),
     ("Number.MAX_SAFE_INTEGER", "9007199254740991"), ("Number.MIN_SAFE_INTEGER", "-9007199254740991"),
-    ("1681900543414", "1681900543414"), ("0.1", "0.1"), ("0.5", "0.5"), ("-0.1", "-0.1"), ("1/3", "0.3333333333333333"),
+    ("0.1", "0.1"), ("0.5", "0.5"), ("-0.1", "-0.1"), ("1/3", "0.3333333333333333"),
     ("Number.MIN_VALUE", "5e-324"), ("NaN", "null"), ("Infinity", "null"), ("-Infinity", "null"),
     ("'中文'", '"中文"'), ("'👩‍👩‍👧‍👦'", '"👩‍👩‍👧‍👦"'), (r"'\u{1f600}'", '"😀"'), (r"'\u05d0\u202e'", '"א\u202e"'),
     (r"'a\u2028b'", '"a\u2028b"'), (r"'\0\n\"'", r'"\u0000\n\""'), ("{'中': '文'}", '{"中":"文"}'),
@@ -82,7 +88,7 @@ DOWN = [
     ("Buffer.from('hi')", '{"$bin":"aGk="}'), ("new Uint16Array([1, 2])", '{"$bin":"AQACAA=="}'),
     ("new ExtData(5, new Uint8Array([1]))", '{"$ext":{"type":5,"data":"AQ=="}}'),
     ("new ExtData(-100, new Uint8Array([1, 2, 3]))", '{"$ext":{"type":-100,"data":"AQID"}}'),
-    ("{image: new Uint8Array([1]), at: [new Date(0)]}", '{"image":{"$bin":"AQ=="},"at":["1970-01-01T00:00:00Z"]}'),
+    ("[new Uint8Array([1]), {at: new Date(0)}]", '[{"$bin":"AQ=="},{"at":"1970-01-01T00:00:00Z"}]'),
 ]
 # The same with useBigInt64: integers beyond 32 bits that are no bigint become floats there
 DOWN_BIGINT = [
@@ -94,12 +100,17 @@ DOWN_BIGINT = [
 DATES = [
     ("0", "d6ff", "1970-01-01T00:00:00Z"), ("1681900543000", "d6ff", "2023-04-19T10:35:43Z"),
     ("Date.UTC(2024, 1, 29, 23, 59, 59)", "d6ff", "2024-02-29T23:59:59Z"),
-    ("(2**32 - 1) * 1000", "d6ff", "2106-02-07T06:28:15Z"), ("2**32 * 1000", "d7ff", "2106-02-07T06:28:16Z"),
-    ("1681900543414", "d7ff", "2023-04-19T10:35:43.414Z"), ("1681900543400", "d7ff", "2023-04-19T10:35:43.4Z"),
-    ("1", "d7ff", "1970-01-01T00:00:00.001Z"), ("(2**32 - 1) * 1000 + 999", "d7ff", "2106-02-07T06:28:15.999Z"),
-    ("2**34 * 1000 - 1", "d7ff", "2514-05-30T01:53:03.999Z"), ("2**34 * 1000", "c70cff", "2514-05-30T01:53:04Z"),
+    ("(2**32 - 1) * 1000", "d6ff", "2106-02-07T06:28:15Z"),
+    ("2**32 * 1000", "d7ff", "2106-02-07T06:28:16Z"),
+    ("1681900543414", "d7ff", "2023-04-19T10:35:43.414Z"),
+    ("1681900543400", "d7ff", "2023-04-19T10:35:43.4Z"),
+    ("1", "d7ff", "1970-01-01T00:00:00.001Z"),
+    ("2**32 * 1000 - 1", "d7ff", "2106-02-07T06:28:15.999Z"),
+    ("2**34 * 1000 - 1", "d7ff", "2514-05-30T01:53:03.999Z"),
+    ("2**34 * 1000", "c70cff", "2514-05-30T01:53:04Z"),
     ("-1", "c70cff", "1969-12-31T23:59:59.999Z"), ("-1000", "c70cff", "1969-12-31T23:59:59Z"),
-    ("-1500", "c70cff", "1969-12-31T23:59:58.5Z"), ("Date.UTC(1900, 1, 28)", "c70cff", "1900-02-28T00:00:00Z"),
+    ("-1500", "c70cff", "1969-12-31T23:59:58.5Z"),
+    ("Date.UTC(1900, 1, 28)", "c70cff", "1900-02-28T00:00:00Z"),
     ("-62135596800000", "c70cff", "0001-01-01T00:00:00Z"),
     ("Date.UTC(9999, 11, 31, 23, 59, 59, 999)", "c70cff", "9999-12-31T23:59:59.999Z"),
 ]
@@ -132,14 +143,15 @@ def test_dates(server, bridge):
         assert assert_down(server, subscriber, f"new Date({ms})", f'"{expected}"').startswith(form)
 
 
-@pytest.mark.parametrize("js", ["1e300", "1.7976931348623157e308", "2**53", "-(2**63)", "-0", "1e21", "123456.789e-9"])
-def test_floats_down(server, bridge, js):
+def test_floats_down(server, bridge):
     """Whatever its spelling, it reads back as the same double and cannot be taken for an integer."""
     subscriber = bridge.subscriber()
-    assert server.push_value(js)["hex"].startswith(PREFIX + "cb")
-    value = subscriber.event("MESSAGE").params["data"]["v"]
-    assert isinstance(value, float)
-    assert struct.pack(">d", value) == struct.pack(">d", float(eval(js)))
+    for value in [value for value in FLOATS if not value.is_integer() or abs(value) >= 2**53]:
+        assert server.push_value(repr(value))["hex"] == PREFIX + "cb" + struct.pack(">d", value).hex()
+        assert repr(subscriber.event("MESSAGE").params["data"]["v"]) == repr(value)
+    server.do("mode", codec={"forceIntegerToFloat": True})
+    server.push_value("[-0, 1, -7]")
+    assert repr(subscriber.event("MESSAGE").params["data"]["v"]) == "[-0.0, 1.0, -7.0]"
 
 
 def test_float32(server, bridge):
@@ -155,16 +167,15 @@ def test_a_lone_surrogate_becomes_replacement_characters(server, bridge):
     assert text[0] + text[-1] == "ab" and set(text[1:-1]) == {"\ufffd"}
 
 
-@pytest.mark.parametrize("size", [255, 256, 65535, 65536])
-def test_bin_sizes(server, bridge, size):
+def test_bin_sizes(server, bridge):
     subscriber = bridge.subscriber()
-    server.push_value(f"new Uint8Array({size}).fill(7)")
-    value = subscriber.event("MESSAGE").params["data"]["v"]
-    assert seen(value) == b"\7" * size
+    for size in (255, 256, 65535, 65536):
+        server.push_value(f"new Uint8Array({size}).fill(7)")
+        assert seen(subscriber.event("MESSAGE").params["data"]["v"]) == b"\7" * size
 
 
-@pytest.mark.parametrize("text", TEXTS, ids=lambda text: ascii(text[:12]))
-def test_texts_down(server, bridge, text):
+def test_texts_down(server, bridge):
     subscriber = bridge.subscriber()
-    server.push_value(json.dumps(text))
-    assert subscriber.event("MESSAGE").params["data"]["v"] == text
+    for text in TEXTS:
+        server.push_value(json.dumps(text))
+        assert subscriber.event("MESSAGE").params["data"]["v"] == text

@@ -117,6 +117,7 @@ static void delayed_fire(lws_sorted_usec_list_t *timer)
     struct delayed *delayed = lws_container_of(timer, struct delayed, timer);
 
     connections_broadcast(delayed->server, delayed->frame);
+    server_stir(delayed->server);
     delayed_free(delayed);
 }
 

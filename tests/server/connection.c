@@ -259,6 +259,7 @@ static void connection_end(struct connection *connection)
     bytes_deinit(&connection->incoming);
     tap_close(lws_get_socket_fd(connection->wsi));
     connection->server = NULL;
+    server_stir(server);
     if (!connection->is_sham && !server->is_quitting)
         behaviour_leave(server);
 }

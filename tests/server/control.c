@@ -161,6 +161,7 @@ static void controller_time_out(lws_sorted_usec_list_t *timer)
     struct controller *controller = lws_container_of(timer, struct controller, timer);
 
     controller->wait.is_over = true;
+    server_stir(controller->server);
 }
 
 static void controller_start_wait(struct controller *controller)

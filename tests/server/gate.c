@@ -231,6 +231,7 @@ int gate_held_callback(struct lws *wsi, enum lws_callback_reasons reason, void *
         return held_discard(wsi);
     case LWS_CALLBACK_RAW_CLOSE_FILE:
         held_remove(gate, user);
+        server_stir(server_of(wsi));
         return 0;
     default:
         return 0;

@@ -33,6 +33,12 @@ struct server *server_of(struct lws *wsi)
     return lws_context_user(lws_get_context(wsi));
 }
 
+void server_stir(struct server *server)
+{
+    if (!server->is_quitting)
+        lws_cancel_service(server->lws);
+}
+
 static int signal_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
                            size_t len)
 {

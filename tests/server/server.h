@@ -46,3 +46,6 @@ struct server {
 
 /* The server that a callback belongs to. */
 struct server *server_of(struct lws *wsi);
+/* lws runs timers before it waits, not after: what a timer changed is seen by the `wait`s only after the next
+ * event. Call this where a timer may have changed something, so that the next event is now. */
+void server_stir(struct server *server);
