@@ -4,13 +4,13 @@
  */
 #include "config_kind.h"
 #include "cleanup.h"
+#include "headers.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
-#include <strings.h>
 
 #define LIST_MAX 256 /* entries; also keeps a hostile file from costing quadratic time */
 #define SHOWN_MAX 60 /* a longer value is not repeated in an error */
@@ -145,38 +145,25 @@ static void words_print(const struct config *c, const struct config_key *k, bool
 /* ---- Headers
  * ---------------------------------------------------------------------------------------------------- */
 
-/* Headers that the websocket handshake, or the framing of HTTP, is made of. A trailing '*' stands for any
- * rest. */
-static const char *const own_headers[] = {
-    "Host",    "Connection", "Upgrade",    "Sec-WebSocket-*", "Content-Length", "TE", "Transfer-Encoding",
-    "Trailer", "Expect",     "Keep-Alive", "HTTP2-Settings"};
-
-static bool is_own_header(const char *name, size_t len)
+/* What all lines take in the request, each with its line end. */
+static size_t headers_length(const char *const *list)
 {
-    for (size_t i = 0; i < sizeof(own_headers) / sizeof(*own_headers); i++) {
-        size_t n = strcspn(own_headers[i], "*");
+    size_t sum = 0;
 
-        if ((own_headers[i][n] ? len >= n : len == n) && strncasecmp(name, own_headers[i], n) == 0)
-            return true;
-    }
-    return false;
+    for (; list && *list; list++)
+        sum += strlen(*list) + strlen("\r\n");
+    return sum;
 }
 
 static int headers_set(struct config *c, const struct config_key *k, const char *text,
                        char why[CONFIG_WHY_MAX])
 {
-    static const char token[] = "!#$%&'*+-.^_`|~0123456789"
-                                "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    size_t len = strspn(text, token);
+    const char *reason = "", **list = *(const char ***)field(c, k);
 
-    if (len == 0 || text[len] != ':')
-        return wrong(why, "not of the form `Name: value`");
-    if (len > SHOWN_MAX)
-        return wrong(why, "the name is longer than %d characters", SHOWN_MAX);
-    if (is_own_header(text, len))
-        return wrong(why, "%.*s belongs to the connection itself and cannot be given", (int)len, text);
-    if (strchr(text, '\t'))
-        return wrong(why, "a tab in the value");
+    if (header_check(text, strlen(text), &reason) < 0)
+        return wrong(why, "%s", reason);
+    if (headers_length(list) + strlen(text) + strlen("\r\n") > HEADERS_MAX)
+        return wrong(why, "more than %u bytes of headers", HEADERS_MAX);
     return list_append(c, k, text, strlen(text), why);
 }
 

@@ -47,6 +47,21 @@ static void begin_handshake(struct tls *t, const SSL *ssl)
         SSL_set_tlsext_host_name((SSL *)(uintptr_t)ssl, NULL);
 }
 
+/* OpenSSL 3.0 has no words for the alerts that TLS 1.3 brought. */
+static const char *alert_words(int value)
+{
+    switch (value & 0xff) {
+    case SSL_AD_MISSING_EXTENSION:
+        return "missing extension";
+    case SSL_AD_CERTIFICATE_REQUIRED:
+        return "certificate required";
+    case SSL_AD_NO_APPLICATION_PROTOCOL:
+        return "no application protocol";
+    default:
+        return SSL_alert_desc_string_long(value);
+    }
+}
+
 static void on_info(const SSL *ssl, int where, int value)
 {
     struct tls *t = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
@@ -56,7 +71,7 @@ static void on_info(const SSL *ssl, int where, int value)
     if (where & SSL_CB_HANDSHAKE_START)
         begin_handshake(t, ssl);
     else if ((where & SSL_CB_READ_ALERT) == SSL_CB_READ_ALERT && (value & 0xff) != SSL_AD_CLOSE_NOTIFY)
-        t->alert = SSL_alert_desc_string_long(value);
+        t->alert = alert_words(value);
     else if ((where & SSL_CB_CONNECT_EXIT) == SSL_CB_CONNECT_EXIT && value <= 0 && ERR_peek_last_error() != 0)
         t->error = ERR_reason_error_string(ERR_peek_last_error());
 }

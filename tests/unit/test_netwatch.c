@@ -1,0 +1,93 @@
+/* netwatch: a change of the network is told once for a burst. In a network namespace of its own, so that
+ * nobody else is disturbed. */
+#include "loop.h"
+#include "netwatch.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <systemd/sd-event.h>
+#include <unistd.h>
+
+struct told {
+    struct loop *loop;
+    int network, resume;
+};
+
+static void on_change(void *self, enum netwatch_change what)
+{
+    struct told *t = self;
+
+    if (what == NETWATCH_NETWORK)
+        t->network++;
+    else
+        t->resume++;
+    loop_stop(t->loop);
+}
+
+static void set_loopback(bool up)
+{
+    struct ifreq request = {.ifr_name = "lo", .ifr_flags = up ? IFF_UP : 0};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(ioctl(fd, SIOCSIFFLAGS, &request), 0);
+    close(fd);
+}
+
+static int stop(sd_event_source *s, uint64_t usec, void *self)
+{
+    loop_stop(self);
+    return 0;
+}
+
+static void run_for(struct loop *l, uint64_t ms)
+{
+    sd_event_source *end = NULL;
+
+    sd_event_add_time(loop_event(l), &end, CLOCK_BOOTTIME, (loop_now_ms(l) + ms) * 1000, 1, stop, l);
+    assert_int_equal(loop_run(l), 0);
+    sd_event_source_disable_unref(end);
+}
+
+static void test_burst(void **state)
+{
+    struct told t = {0};
+    struct netwatch *n = NULL;
+
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
+        skip();
+    assert_int_equal(loop_new(&t.loop), 0);
+    assert_int_equal(netwatch_new(&n, loop_event(t.loop), on_change, &t), 0);
+    for (int i = 0; i < 5; i++)
+        set_loopback(i % 2 == 0);
+    assert_int_equal(loop_run(t.loop), 0);
+    assert_int_equal(t.network, 1);
+    run_for(t.loop, 600); /* well above the time of a burst: nothing is told twice */
+    assert_int_equal(t.network, 1);
+    set_loopback(false);
+    assert_int_equal(loop_run(t.loop), 0);
+    assert_int_equal(t.network, 2);
+    assert_int_equal(t.resume, 0);
+    set_loopback(true);
+    netwatch_free(n); /* with a change under way */
+    netwatch_free(NULL);
+    run_for(t.loop, 300);
+    assert_int_equal(t.network, 2);
+    loop_free(t.loop);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_burst)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
