@@ -1,5 +1,6 @@
 """Every value that has a counterpart: what JavaScript gets from JSON, and JSON from JavaScript."""
 
+import base64
 import json
 import struct
 
@@ -141,6 +142,12 @@ def test_dates(server, bridge):
     subscriber = bridge.subscriber()
     for ms, form, expected in DATES:
         assert assert_down(server, subscriber, f"new Date({ms})", f'"{expected}"').startswith(form)
+
+
+def test_a_date_that_rfc_3339_cannot_say_stays_an_ext(server, bridge):
+    """The last one that JavaScript has, in the year 275760."""
+    data = base64.b64encode(struct.pack(">Iq", 0, 8640000000000)).decode()
+    assert_down(server, bridge.subscriber(), "new Date(8.64e15)", f'{{"$ext":{{"type":-1,"data":"{data}"}}}}')
 
 
 def test_floats_down(server, bridge):

@@ -461,7 +461,9 @@ static void waiting_ends_in_time_and_the_late_answer_is_dropped(void **state)
 {
     struct imctl_reply *r = NULL;
     assert_int_equal(imctl_call_wait(c, "status", NULL, 10, &r), -ETIMEDOUT);
-    imd_says("{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"late\":1}}\n{\"jsonrpc\":\"2.0\",\"id\":2,"
+    imd_says("{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"late\":1}}\n");
+    assert_int_equal(imctl_call_wait(c, "status", NULL, 10, &r), -ETIMEDOUT);
+    imd_says("{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{\"late\":2}}\n{\"jsonrpc\":\"2.0\",\"id\":3,"
              "\"result\":{}}\n");
     assert_int_equal(imctl_call_wait(c, "status", NULL, 1000, &r), 0);
     assert_string_equal(imctl_reply_json(r, NULL), "{}");
