@@ -274,7 +274,7 @@ static void apply_reload(struct daemon *d, struct config *next)
     use_config(d, next);
     s = session_options_of(d);
     h = hub_options_of(d);
-    session_configure(d->session, &s);
+    session_configure(d->session, &s, now_of(d));
     hub_configure(d->hub, &h);
     config_free(old);
     if (moved && session_state(d->session) != LINK_DISCONNECTED)
@@ -299,7 +299,8 @@ static void reload(struct daemon *d)
     t = transport_options_of(next);
     r = transport_configure(d->transport, &t);
     if (r < 0) {
-        log_error("not reloaded: %s: CaFile, CertFile or KeyFile cannot be used: %s", d->options.config, strerror(-r));
+        log_error("not reloaded: %s:%u: CaFile: %s: holds no certificates that can be used (%s)", d->options.config,
+                  next->line[CONFIG_CA_FILE], next->ca_file, strerror(-r));
         config_free(next);
         return;
     }
@@ -394,12 +395,21 @@ static int make_transport(struct daemon *d)
                                                     .pong = on_pong,
                                                     .drained = on_drained};
     struct transport_listener l = calls;
-    struct transport_options o = transport_options_of(d->config);
-    int r;
 
     l.self = d;
-    r = transport_new(&d->transport, d->loop, &l);
-    return r < 0 ? r : transport_configure(d->transport, &o);
+    return transport_new(&d->transport, d->loop, &l);
+}
+
+/* What the configuration names is only now opened and read: the authorities' certificates. */
+static int configure_transport(struct daemon *d)
+{
+    struct transport_options o = transport_options_of(d->config);
+    int r = transport_configure(d->transport, &o);
+
+    if (r < 0)
+        fprintf(stderr, "imd: %s:%u: CaFile: %s: holds no certificates that can be used (%s)\n", d->options.config,
+                d->config->line[CONFIG_CA_FILE], d->config->ca_file, strerror(-r));
+    return r;
 }
 
 static int make_session(struct daemon *d)
@@ -525,6 +535,8 @@ static int run(struct daemon *d)
     r = make_rooms(d);
     if (r < 0)
         fail("cannot start", r);
+    else if (configure_transport(d) < 0)
+        return OPTIONS_EXIT_CONFIG;
     else
         r = open_listener(d);
     if (r >= 0)

@@ -619,6 +619,8 @@ void hub_configure(struct hub *h, const struct hub_options *o)
     h->options.ring_size = ring_size;
     h->options.max_pending = max_pending;
     h->ring.block_limit = 2 * o->max_message;
+    if (timer_armed(h->stall_timer))
+        stall_due(h->stall_timer, 0, h);
 }
 
 int hub_listen(struct hub *h, int fd)
@@ -631,10 +633,21 @@ void hub_stop_accepting(struct hub *h)
     h->accept_source = sd_event_source_unref(h->accept_source);
 }
 
+unsigned hub_subscribers(const struct hub *h)
+{
+    unsigned n = 0;
+
+    for (const struct client *c = h->clients; c; c = c->next)
+        n += c->subscriber.kinds != 0;
+    return n;
+}
+
 void hub_write_stats(struct hub *h, struct json_writer *w)
 {
     json_first_key(w, "clients");
     json_uint(w, h->client_count);
+    json_next_key(w, "subscribers");
+    json_uint(w, hub_subscribers(h));
 #define COUNTER_WRITE(member, name)                                                                          \
     json_next_key(w, name);                                                                                  \
     json_uint(w, h->counters.member);

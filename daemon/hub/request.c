@@ -273,15 +273,12 @@ static enum error kinds_param(struct request *r, uint32_t *kinds)
 static void write_status(struct request *r, struct json_writer *w)
 {
     struct hub *h = r->hub;
-    unsigned subscribers = 0;
 
-    for (const struct client *c = h->clients; c; c = c->next)
-        subscribers += c->subscriber.kinds != 0;
     h->link.write_status(h->link.self, w, true);
     json_next_key(w, "clients");
     json_uint(w, h->client_count);
     json_next_key(w, "subscribers");
-    json_uint(w, subscribers);
+    json_uint(w, hub_subscribers(h));
     json_next_key(w, "seq");
     json_uint(w, h->seq);
 }

@@ -69,6 +69,7 @@ struct hub {
 };
 
 /* hub.c */
+unsigned hub_subscribers(const struct hub *h);
 void hub_write_stats(struct hub *h, struct json_writer *w);
 void hub_client_gone(struct hub *h, struct client *c); /* takes it off all lists; freed at the turn's end */
 void hub_mark_dirty(struct hub *h, struct client *c);

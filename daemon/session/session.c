@@ -89,6 +89,11 @@ struct session {
 
 static const char PING_FIELDS[] = "{\"" KEY_MESSAGE_TYPE "\":\"PingMsg\"}";
 
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 static void backoff_configure(struct session *s)
 {
     s->backoff.min_ms = s->options.reconnect_min_ms;
@@ -127,10 +132,12 @@ void session_free(struct session *s)
     free(s);
 }
 
-void session_configure(struct session *s, const struct session_options *o)
+void session_configure(struct session *s, const struct session_options *o, struct session_time now)
 {
     s->options = *o;
     backoff_configure(s);
+    s->heartbeat.next_ms = earlier(s->heartbeat.next_ms, now.now_ms + o->ping_gap_ms);
+    s->retry_ms = earlier(s->retry_ms, now.now_ms + o->reconnect_max_ms);
 }
 
 /* ---- States ------------------------------------------------------------------------------------------------------ */
@@ -680,11 +687,6 @@ void session_tick(struct session *s, struct session_time now)
         begin_connecting(s, s->reason, now);
     if (s->shutting_down)
         tick_shutdown(s, now);
-}
-
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
 }
 
 uint64_t session_deadline(const struct session *s)

@@ -64,8 +64,8 @@ int session_new(struct session **out, const struct session_options *o, const str
                 const struct link_listener *l, struct session_time now);
 void session_free(struct session *s); /* NULL is fine; waiting sends are not answered any more */
 
-/* New options from here on; pending_max stays what it was. */
-void session_configure(struct session *s, const struct session_options *o);
+/* New options from here on; a shorter PingGap or ReconnectMax counts at once; pending_max stays what it was. */
+void session_configure(struct session *s, const struct session_options *o, struct session_time now);
 
 /* What happens. */
 void session_opened(struct session *s, struct session_time now);

@@ -1,10 +1,10 @@
-// An IM server of the kind that imd talks to, made of npm's `ws` and `@msgpack/msgpack`: it decodes what comes,
+// An IM server made of npm's `ws` and `@msgpack/msgpack`, as awesome-im's demo is: it decodes what comes,
 // adds `time`, sends it to everybody, and tells the others when somebody leaves.
 //
 //   node server.mjs --modules DIR --control PATH [--port N]
 //
 // DIR is where node_modules is. One line {"port":N} on stdout means ready. On the Unix socket PATH each line
-// is a command {"cmd":NAME,…}, answered by a line {"ok":true,…} or {"ok":false,"error":…}; `commands` has them.
+// is a command {"cmd":NAME,…} of the table `commands`, answered by {"ok":true,…} or {"ok":false,"error":…}.
 // Decoded values are told as [type, …] with the type that JavaScript gives them, see describe().
 
 import fs from "node:fs";
@@ -25,8 +25,8 @@ const require = createRequire(path.join(options.modules, "package.json"));
 const { WebSocketServer, WebSocket } = require("ws");
 const { encode, decode, ExtData } = require("@msgpack/msgpack");
 
-// What tests may change: `codec` goes to encode() and decode(); `reject` {code, errMsg} is what the sender gets
-// in the place of the broadcast.
+// What tests may change: `codec` goes to encode() and decode(); `reject` {code, errMsg}, if any, is what the
+// sender gets in the place of the broadcast.
 const mode = { codec: {}, reject: false };
 const counters = { accepted: 0, frames: 0, pings: 0, wsPings: 0, badFrames: 0 };
 const links = []; // of each client that ever came: what it offered, what was agreed on, how it was closed

@@ -1,4 +1,4 @@
-"""One daemon and the server of the seed's demo: every kind of message up, its ack down, pushes, pings."""
+"""One daemon and server.mjs: every kind of message up, its ack down, pushes, pings."""
 
 import json
 import os
@@ -13,7 +13,7 @@ IMAGE = {"$bin": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB/w=="}
 MESSAGES = {
     "text by default": {"content": {"message": "hello"}},
     "TxtMsg": {"messageType": "TxtMsg", "content": {"message": "你好,世界", "mentioned": ["ann"]}},
-    "TextMsg": {"messageType": "TextMsg", "content": {"message": "as the README writes it"}},
+    "TextMsg": {"messageType": "TextMsg", "content": {"message": "as awesome-im's README writes it"}},
     "ImgMsg": {"messageType": "ImgMsg", "content": {"message": IMAGE, "width": 1, "height": 1}},
     "FileMsg": {"messageType": "FileMsg", "content": {"message": {"name": "报告.pdf", "size": 5000000000}}},
     "SignalMsg": {"messageType": "SignalMsg", "signalName": "start"},
@@ -87,7 +87,7 @@ def test_rejection(server, bridge):
 
 
 PUSHES = {
-    "the README's push": (
+    "the push of awesome-im's README": (
         """{code: 0, errMsg: "success!", data: {messageType: "SignalMsg", sentTime: 1681900543414,
             messageUId: "CBE5-1922-F8C9-730B", conversationType: 0, to: "allen", signalName: "login",
             from: "server", content: {message: "一条服务端发送的消息"}, messageDirection: 2}}""",

@@ -67,7 +67,7 @@ def test_floats_come_back(server, bridge):
 
 
 def test_what_a_server_without_bigint_rounds_is_told_as_it_came(server, bridge):
-    """The demo decodes to doubles: the ack shows what the server has, not what was sent."""
+    """Its numbers are doubles: the ack shows what the server has, not what was sent."""
     client = bridge.client()
     assert repr(send(client, 2**64 - 1)) == repr(float(2**64))
     assert repr(send(client, 2**53 - 1)) == repr(2**53 - 1)

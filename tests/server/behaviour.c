@@ -26,6 +26,7 @@ struct delayed {
     struct delayed *next;
     struct server *server;
     struct frame *frame;
+    unsigned delay_ms;
 };
 
 static void behaviour_reset_ack(struct behaviour *behaviour)
@@ -112,10 +113,22 @@ static void delayed_free(struct delayed *delayed)
     free(delayed);
 }
 
+/*
+ * Timers of one microsecond fire newest first in lws, but answers with one delay are to go out in the order they came:
+ * the frames of those that are older move up by one, and the oldest is the one that goes.
+ */
 static void delayed_fire(lws_sorted_usec_list_t *timer)
 {
     struct delayed *delayed = lws_container_of(timer, struct delayed, timer);
 
+    for (struct delayed *older = delayed->next; older; older = older->next) {
+        struct frame *frame = older->frame;
+
+        if (older->delay_ms != delayed->delay_ms)
+            break;
+        older->frame = delayed->frame;
+        delayed->frame = frame;
+    }
     connections_broadcast(delayed->server, delayed->frame);
     server_stir(delayed->server);
     delayed_free(delayed);
@@ -126,7 +139,7 @@ static void delayed_add(struct server *server, struct frame *frame)
     struct behaviour *behaviour = &server->behaviour;
     struct delayed *delayed = memory_get(sizeof(*delayed));
 
-    *delayed = (struct delayed){ .server = server, .frame = frame_ref(frame), .next = behaviour->delayed };
+    *delayed = (struct delayed){ .server = server, .frame = frame_ref(frame), .next = behaviour->delayed, .delay_ms = (unsigned)behaviour->delay_ms };
     if (delayed->next)
         delayed->next->prev = delayed;
     behaviour->delayed = delayed;
