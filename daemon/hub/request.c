@@ -55,12 +55,6 @@ static void answer_error(struct client *c, const char *id, size_t id_len, enum e
     client_reply_end(c);
 }
 
-/* An error of a line that has no id we could know. */
-static void answer_line_error(struct client *c, enum error e, const char *detail)
-{
-    answer_error(c, "null", 4, e, detail, NULL);
-}
-
 /* `"result":{`, to be closed by result_end; NULL for a notification. */
 static struct json_writer *result_begin(struct request *r)
 {
@@ -83,7 +77,7 @@ void request_too_long(struct hub *h, struct client *c)
 
     h->counters.requests++;
     snprintf(detail, sizeof detail, "the line is longer than MaxLine (%zu bytes)", h->options.max_line);
-    answer_line_error(c, ERROR_TOO_LARGE, detail);
+    answer_error(c, "null", 4, ERROR_TOO_LARGE, detail, NULL);
 }
 
 void request_refuse_client(struct client *c, const char *limit)
@@ -472,26 +466,36 @@ static const enum error SCAN_ERRORS[] = {
     [SCAN_NO_MEMORY] = ERROR_BUSY,
 };
 
+/* NULL, or what is wrong with the request itself; its id is taken whenever it has one. */
+static const char *open_request(struct request *r, struct envelope *e)
+{
+    const char *wrong = open_envelope(e, r->scan);
+
+    if (!take_id(r, e->id))
+        return "\"id\" must be a string or an integer, and not too long";
+    return wrong ? wrong : check_envelope(e, r->scan);
+}
+
+static void answer_invalid(struct request *r, enum error error, const char *wrong)
+{
+    answer_error(r->client, r->id_len ? r->id : "null", r->id_len ? r->id_len : 4, error, wrong, NULL);
+}
+
 void request_handle(struct hub *h, struct client *c, const char *line, size_t len)
 {
     struct request r = {.hub = h, .client = c, .scan = &h->scan};
     struct envelope e;
     enum scan_result scanned = scan_text(&h->scan, line, len, SCAN_DEPTH_MAX);
-    const char *wrong;
+    const char *wrong = h->scan.count ? open_request(&r, &e) : NULL;
     enum error error;
 
     h->counters.requests++;
     if (scanned != SCAN_OK) {
-        answer_line_error(c, SCAN_ERRORS[scanned], h->scan.error);
+        answer_invalid(&r, SCAN_ERRORS[scanned], h->scan.error);
         return;
     }
-    wrong = open_envelope(&e, &h->scan);
-    if (!take_id(&r, e.id))
-        wrong = "\"id\" must be a string or an integer, and not too long";
-    if (!wrong)
-        wrong = check_envelope(&e, &h->scan);
     if (wrong) {
-        answer_error(c, r.id_len ? r.id : "null", r.id_len ? r.id_len : 4, ERROR_INVALID_REQUEST, wrong, NULL);
+        answer_invalid(&r, ERROR_INVALID_REQUEST, wrong);
         return;
     }
     error = call_method(&r, &e);

@@ -32,6 +32,7 @@ struct walk {
     unsigned level; /* how many are open */
     unsigned depth_max;
     bool due; /* a value is due at p */
+    enum scan_result objection; /* SCAN_DUPLICATE or SCAN_RANGE, the first that was found */
 };
 
 static enum scan_result fail(struct walk *w, enum scan_result result, const char *why)
@@ -40,6 +41,17 @@ static enum scan_result fail(struct walk *w, enum scan_result result, const char
     w->s->error_at = (uint32_t)(w->p - w->text);
     w->s->count = 0;
     return result;
+}
+
+/* The text is well formed, but must be refused: the walk goes on, so that whoever refuses it can look into it. */
+static enum scan_result object_to(struct walk *w, enum scan_result result, uint32_t at, const char *why)
+{
+    if (w->objection == SCAN_OK) {
+        w->objection = result;
+        w->s->error = why;
+        w->s->error_at = at;
+    }
+    return SCAN_OK;
 }
 
 static enum scan_result fail_syntax(struct walk *w, const char *why)
@@ -280,8 +292,7 @@ static enum scan_result check_large_object(struct walk *w, uint32_t object)
         for (; s->table[slot]; slot = (slot + 1) & mask) {
             const struct scan_token *other = &s->tokens[s->table[slot]];
             if (other->count == key->count && keys_equal(s, key, other)) {
-                w->p = w->text + key->at;
-                return fail(w, SCAN_DUPLICATE, "an object names a key twice");
+                return object_to(w, SCAN_DUPLICATE, key->at, "an object names a key twice");
             }
         }
         s->table[slot] = i;
@@ -301,8 +312,7 @@ static enum scan_result check_keys(struct walk *w, uint32_t object)
             return check_large_object(w, object);
         for (uint32_t k = 0; k < n; k++)
             if (tokens[keys[k]].len == tokens[i].len && keys_equal(w->s, &tokens[keys[k]], &tokens[i])) {
-                w->p = w->text + tokens[i].at;
-                return fail(w, SCAN_DUPLICATE, "an object names a key twice");
+                return object_to(w, SCAN_DUPLICATE, tokens[i].at, "an object names a key twice");
             }
         keys[n++] = i;
     }
@@ -453,7 +463,7 @@ static enum scan_result check_integer(struct walk *w, const struct scan_token *t
     if (w->p - digits <= INTEGER_SURE)
         return SCAN_OK;
     if (!parse_digits(digits, w->p, &magnitude) || (t->escaped && magnitude > (uint64_t)INT64_MAX + 1))
-        return fail(w, SCAN_RANGE, "an integer beyond 64 bits");
+        return object_to(w, SCAN_RANGE, (uint32_t)(w->p - w->text), "an integer beyond 64 bits");
     return SCAN_OK;
 }
 
@@ -463,7 +473,7 @@ static enum scan_result check_real(struct walk *w, const struct scan_token *t, b
     if (!exponent && t->len < REAL_SURE)
         return SCAN_OK;
     if (__builtin_isinf(strtod(w->text + t->at, NULL)))
-        return fail(w, SCAN_RANGE, "a number beyond what a double holds");
+        return object_to(w, SCAN_RANGE, (uint32_t)(w->p - w->text), "a number beyond what a double holds");
     return SCAN_OK;
 }
 
@@ -597,7 +607,7 @@ __attribute__((flatten)) enum scan_result scan_text(struct scan *s, const char *
     skip_space(&w);
     if (w.p < w.end)
         return fail_syntax(&w, "something follows the value");
-    return SCAN_OK;
+    return w.objection;
 }
 
 /* ---- Life and questions ---- */

@@ -71,8 +71,8 @@ void scan_deinit(struct scan *s); /* safe to call twice */
  * text[0 … len) is one JSON value with optional white space around it; text[len] must be readable and must
  * not be able to continue a number (the line's '\n' or a NUL serves). The text must stay until the tokens are
  * no longer used. Token 0 is the outermost value. There are at most (len + 1) / 2 tokens. depth_max is at
- * most 255. Unless SCAN_OK, there are no tokens, and error and error_at say what is wrong. The process must
- * run in the C locale (strtod).
+ * most 255. Unless SCAN_OK, error and error_at say what is wrong, and there are no tokens; but with SCAN_DUPLICATE and
+ * SCAN_RANGE, which are found in text that is well formed, there are. The process must run in the C locale (strtod).
  */
 enum scan_result scan_text(struct scan *s, const char *text, size_t len, unsigned depth_max);
 
