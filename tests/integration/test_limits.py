@@ -70,20 +70,34 @@ def test_many_clients(server, bridge):
     bridge.client().wait_stats(lambda s: s["clients"] == 1, "all have left")
 
 
+@pytest.mark.skipif("IMD_WRAPPER" in os.environ, reason="a wrapper may have descriptors of its own")
 def test_no_file_descriptors_left(server, imd):
-    """Accept fails for a while; those who are there go on, and it recovers."""
+    """Accept fails for a while; those who are there go on, and it recovers by itself."""
     daemon = imd(server.url()).connected()
-    subscriber = daemon.subscriber("MESSAGE")
-    pid = daemon.process.pid
+    subscriber, pid = daemon.subscriber("MESSAGE"), daemon.process.pid
+    hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
     used = max(int(fd) for fd in os.listdir(f"/proc/{pid}/fd"))
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 6, 4096))
-    extra = []
-    for _ in range(20):
-        extra.append(Client(daemon.socket_path))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 6, hard))
+    waiting = [daemon.client() for _ in range(20)]
+    numbers = [client.request("hello") for client in waiting]
     server.push_text("x")
     subscriber.event("MESSAGE")
-    for client in extra:
+    assert subscriber.call("stats")["clients"] <= 8
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
+    for client, number in zip(waiting, numbers):
+        client.result(number)
+
+
+@pytest.mark.skipif("IMD_WRAPPER" in os.environ, reason="a wrapper may have descriptors of its own")
+def test_a_place_that_becomes_free_is_taken(server, imd):
+    """No file descriptors left, then some clients leave: who waits comes in."""
+    daemon = imd(server.url()).connected()
+    pid = daemon.process.pid
+    hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
+    used = max(int(fd) for fd in os.listdir(f"/proc/{pid}/fd"))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 4, hard))
+    clients = [daemon.client() for _ in range(12)]
+    numbers = [client.request("hello") for client in clients]
+    for client, number in zip(clients, numbers):
+        client.result(number)
         client.close()
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (4096, 4096))
-    late = daemon.client()
-    late.barrier()
