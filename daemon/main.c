@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 #include <time.h>
@@ -527,10 +528,22 @@ static void block_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
+/* Each client is a descriptor; nothing here uses select(), for which the soft limit is kept low. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit fds;
+
+    if (getrlimit(RLIMIT_NOFILE, &fds) < 0 || fds.rlim_cur == fds.rlim_max)
+        return;
+    fds.rlim_cur = fds.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &fds);
+}
+
 static int run(struct daemon *d)
 {
     int r;
 
+    raise_descriptor_limit();
     block_signals(); /* before any thread is made */
     r = make_rooms(d);
     if (r < 0)

@@ -82,6 +82,7 @@ static void mark_gone(struct client *c)
 {
     c->gone = true;
     c->blocked = false;
+    shutdown(c->fd, SHUT_RD); /* what it has written is still read, but no more can come */
     loop_source_remove(c->hub->loop, &c->source);
     subscriber_deinit(&c->subscriber);
     c->out.start = c->out.end = 0;
@@ -125,6 +126,11 @@ static bool out_grow(struct json_writer *w, size_t need)
 
     if (base - o->start + text + need > replies_max(c))
         return false;
+    if (o->start > capacity / 2) { /* what was written makes room */
+        memmove(o->bytes, o->bytes + o->start, base - o->start + text);
+        base = o->end -= o->start;
+        o->start = 0;
+    }
     while (capacity < base + text + need)
         capacity *= 2;
     bytes = realloc(o->bytes, capacity);
@@ -287,9 +293,10 @@ void client_flush(struct client *c)
 
 /* ---- Reading --------------------------------------------------------------------------------------------------------- */
 
+/* A server that does not read holds up those who send, and nobody else. */
 static bool must_throttle(const struct client *c)
 {
-    return client_replies(c) > CLIENT_REPLIES_HIGH || c->hub->link.congested(c->hub->link.self);
+    return client_replies(c) > CLIENT_REPLIES_HIGH || (c->sends && c->hub->link.congested(c->hub->link.self));
 }
 
 static void handle_lines(struct client *c)

@@ -34,6 +34,7 @@ struct client {
     struct hub *hub;
     struct client *prev, *next; /* all clients */
     struct client *dirty_next;  /* those with replies to write at the end of the turn */
+    struct client *grave_next;  /* those closed in this turn */
     bool dirty;
     uid_t uid;
     gid_t gid;
@@ -48,6 +49,7 @@ struct client {
     bool gone;            /* and reads nothing more: no longer watched, only what it asked before is still done */
     bool blocked;         /* its socket is full */
     bool throttled;       /* not read: its replies, or the frames to the server, wait */
+    bool sends;           /* has sent: what holds up frames to the server holds it up too */
     bool closed;
 };
 

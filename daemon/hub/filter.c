@@ -139,7 +139,7 @@ static enum error add_list(struct builder *b, uint32_t key)
     enum error e = ERROR_NONE;
 
     if (field < 0 && !conversation) {
-        snprintf(b->detail, FILTER_DETAIL, "filter: unknown key \"%.*s\"", (int)(s->tokens[key].len & 63),
+        snprintf(b->detail, FILTER_DETAIL, "filter: unknown key \"%.*s\"", (int)(s->tokens[key].len < 64 ? s->tokens[key].len : 64),
                  s->text + s->tokens[key].at);
         return ERROR_INVALID_PARAMS;
     }

@@ -10,15 +10,18 @@
 #include "state.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <systemd/sd-event.h>
 #include <unistd.h>
 #include <utlist.h>
 
 #define ACCEPT_BATCH 64
+#define FDS_RESERVED 8      /* descriptors that clients may not take: the link must come back without them */
 #define ACCEPT_RETRY_MS 250 /* out of descriptors or memory: not before this again */
 #define PAUSE_MAX_MS 100    /* how long a slow subscriber may hold the server up … */
 #define PAUSE_REST_MS 1000  /* … and how long not, after it did for so long */
@@ -280,6 +283,19 @@ static void pause_for_slow(struct hub *h)
     }
 }
 
+/*
+ * The kernel says that a socket can be written to only once a good part of it is free: a slow reader is asked whether it
+ * takes anything before it is taken for a dead one.
+ */
+static bool is_moving(struct client *c)
+{
+    uint64_t before_ms = c->progress_ms;
+
+    c->blocked = false;
+    client_flush(c);
+    return c->closed || !c->blocked || c->progress_ms != before_ms;
+}
+
 /* Disconnects who took nothing for StallTimeout; looks again when the next one may be due. */
 static int stall_due(sd_event_source *s, uint64_t usec, void *userdata)
 {
@@ -292,7 +308,11 @@ static int stall_due(sd_event_source *s, uint64_t usec, void *userdata)
 
         if (!c->blocked)
             continue;
-        if (due_ms <= now_ms) {
+        if (due_ms <= now_ms && is_moving(c))
+            due_ms = now_ms + h->options.stall_timeout_ms;
+        if (c->closed) {
+            continue;
+        } else if (due_ms <= now_ms) {
             h->counters.stalled++;
             client_close(c, "it read nothing for StallTimeout");
         } else if (due_ms < next_ms) {
@@ -339,28 +359,31 @@ static void flush_all(struct hub *h)
     h->published = false;
     DL_FOREACH_SAFE(h->clients, c, next)
         client_flush(c);
-    if (h->ring.block_count)
-        ring_release_blocks(&h->ring, lowest_cursor(h));
     pause_for_slow(h);
 }
 
-static void flush_once(struct hub *h)
+/* What is written may bring more: a client that is found gone may have left a `disconnect` behind. */
+static void flush_until_quiet(struct hub *h)
 {
-    if (h->published)
-        flush_all(h);
-    flush_dirty(h);
+    while (h->published || h->dirty) {
+        if (h->published)
+            flush_all(h);
+        flush_dirty(h);
+    }
 }
 
 /* A client whose replies held it up may go on as soon as they are written, and nothing else would wake it. */
 void hub_flush(struct hub *h)
 {
-    flush_once(h);
+    flush_until_quiet(h);
     while (h->throttled_count) {
         resume_throttled(h);
         if (!h->dirty && !h->published)
             break;
-        flush_once(h);
+        flush_until_quiet(h);
     }
+    if (h->ring.block_count)
+        ring_release_blocks(&h->ring, lowest_cursor(h));
     if (h->paused)
         pause_for_slow(h);
 }
@@ -370,7 +393,7 @@ static void bury(struct hub *h)
     struct client *c;
 
     while ((c = h->graveyard)) {
-        h->graveyard = c->next;
+        h->graveyard = c->grave_next;
         client_free(c);
     }
 }
@@ -447,7 +470,7 @@ void hub_client_gone(struct hub *h, struct client *c)
     DL_DELETE(h->clients, c);
     h->client_count--;
     user_release(h, c->uid);
-    c->next = h->graveyard;
+    c->grave_next = h->graveyard; /* next stays, for who walks the list at this moment */
     h->graveyard = c;
     accept_again(h);
 }
@@ -510,7 +533,7 @@ static void add_client(struct hub *h, int fd)
         return;
     }
     u = user_find(h, who.uid);
-    limit = client_limit(h, u);
+    limit = fd >= h->fds_max - FDS_RESERVED ? "descriptors" : client_limit(h, u);
     if ((!u && !(u = user_add(h, who.uid))) || !(c = client_new(h, fd, who.uid, who.gid))) {
         log_limited(LOG_ERR, "cannot serve a client: no memory");
         if (!u)
@@ -551,6 +574,7 @@ static int accept_ready(sd_event_source *s, int fd, uint32_t events, void *userd
 int hub_new(struct hub **out, struct loop *loop, const struct hub_options *o)
 {
     struct hub *h = calloc(1, sizeof *h);
+    struct rlimit fds;
     int error;
 
     if (!h)
@@ -566,6 +590,7 @@ int hub_new(struct hub **out, struct loop *loop, const struct hub_options *o)
                                          .status_changed = event_status_changed,
                                          .relieved = event_relieved};
     scan_init(&h->scan);
+    h->fds_max = getrlimit(RLIMIT_NOFILE, &fds) == 0 && fds.rlim_cur < INT_MAX ? (int)fds.rlim_cur : INT_MAX;
     error = ring_init(&h->ring, o->ring_size, 2 * o->max_message);
     if (error < 0) {
         free(h);

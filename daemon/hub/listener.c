@@ -20,6 +20,8 @@
 #include <unistd.h>
 
 #define BACKLOG 512
+#define LOCK_TRIES 40 /* 2 s in all: another daemon holds the lock for a moment only */
+#define LOCK_WAIT_US 50000
 
 static int lock_folder(const char *path)
 {
@@ -34,11 +36,14 @@ static int lock_folder(const char *path)
     fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    if (flock(fd, LOCK_EX) < 0) {
+    for (unsigned tries = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; tries++) {
         int error = -errno;
 
-        close(fd);
-        return error;
+        if (error != -EWOULDBLOCK || tries == LOCK_TRIES) {
+            close(fd);
+            return error == -EWOULDBLOCK ? -EBUSY : error;
+        }
+        usleep(LOCK_WAIT_US);
     }
     return fd;
 }
@@ -56,7 +61,9 @@ static int remove_stale(const struct sockaddr_un *a)
 
     if (lstat(a->sun_path, &st) < 0)
         return errno == ENOENT ? 0 : -errno;
-    if (!S_ISSOCK(st.st_mode) || is_alive(a))
+    if (!S_ISSOCK(st.st_mode))
+        return -EEXIST;
+    if (is_alive(a))
         return -EADDRINUSE;
     return unlink(a->sun_path) < 0 ? -errno : 0;
 }
@@ -78,10 +85,13 @@ static int bind_path(struct listener *l, const struct sockaddr_un *a)
 
     if (!r)
         r = bind_with_mode(l->fd, a);
-    if (!r && (listen(l->fd, BACKLOG) < 0 || lstat(a->sun_path, &st) < 0))
-        r = -errno;
     if (r)
         return r;
+    if (listen(l->fd, BACKLOG) < 0 || lstat(a->sun_path, &st) < 0) {
+        r = -errno;
+        unlink(a->sun_path);
+        return r;
+    }
     memcpy(l->path, a->sun_path, sizeof l->path);
     l->dev = st.st_dev;
     l->ino = st.st_ino;

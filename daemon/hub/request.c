@@ -205,6 +205,15 @@ static enum error handle_hello(struct request *r)
 
 #define SEND_TIMEOUT_MAX_MS (24ull * 3600 * 1000)
 
+/* A client's first send while the server does not read; its later ones are not even read then. */
+static bool is_held_up(struct request *r)
+{
+    bool first = !r->client->sends;
+
+    r->client->sends = true;
+    return first && r->hub->link.congested(r->hub->link.self);
+}
+
 static enum error handle_send(struct request *r)
 {
     struct hub *h = r->hub;
@@ -216,6 +225,10 @@ static enum error handle_send(struct request *r)
         return e;
     if (!s.message || r->scan->tokens[s.message].type != SCAN_OBJECT)
         return invalid(r, "\"%s\" is required and must be an object", "message");
+    if (is_held_up(r)) {
+        r->limit = "send queue";
+        return ERROR_BUSY;
+    }
     call = hub_call_new(h, r->client, r->id, r->id_len);
     if (!call) {
         r->limit = "MaxPending";
@@ -292,13 +305,14 @@ static enum error handle_subscribe(struct request *r)
         kinds |= 1u << EVENT_GAP;
     if (subscriber_start(&r->client->subscriber, &r->hub->ring, kinds, filter) < 0) {
         filter_free(filter);
+        r->limit = "memory";
         return ERROR_BUSY;
     }
     w = result_begin(r);
     if (!w)
         return ERROR_NONE;
     json_first_key(w, "seq");
-    json_uint(w, r->hub->seq);
+    json_uint(w, subscriber_seq(&r->client->subscriber, &r->hub->ring, r->hub->seq));
     json_literal(w, ",\"status\":{");
     write_status(r, w);
     json_literal(w, "}");

@@ -54,6 +54,7 @@ struct hub {
     struct client *clients;   /* doubly linked */
     struct client *dirty;     /* with replies to write at the end of this turn */
     struct client *graveyard; /* closed in this turn; freed at its end */
+    int fds_max;              /* RLIMIT_NOFILE */
     unsigned client_count, throttled_count;
     struct hub_user *users;
     size_t user_count, user_capacity;

@@ -48,17 +48,32 @@ void subscriber_stop(struct subscriber *s)
     s->status_missed = false;
 }
 
-int subscriber_start(struct subscriber *s, const struct ring *r, uint32_t kinds, struct filter *filter)
+static int start_at_head(struct subscriber *s, const struct ring *r)
 {
     const struct ring_entry *e = ring_entry(r, s->cursor);
 
     if (keep_rest(s, e, ring_line(r, e)) < 0)
         return -ENOMEM;
-    subscriber_stop(s);
-    s->filter = filter;
-    s->kinds = kinds;
     s->cursor = r->head;
     return 0;
+}
+
+int subscriber_start(struct subscriber *s, const struct ring *r, uint32_t kinds, struct filter *filter)
+{
+    if (!s->kinds && start_at_head(s, r) < 0)
+        return -ENOMEM;
+    filter_free(s->filter);
+    s->filter = filter;
+    s->kinds = kinds;
+    return 0;
+}
+
+uint64_t subscriber_seq(const struct subscriber *s, const struct ring *r, uint64_t last)
+{
+    for (uint64_t at = s->cursor + (s->offset > 0); at < r->head; at++)
+        if (ring_entry(r, at)->seq)
+            return ring_entry(r, at)->seq - 1;
+    return last;
 }
 
 static bool wants(const struct subscriber *s, const struct ring_entry *e, const char *line)

@@ -34,8 +34,9 @@ struct subscriber {
 void subscriber_deinit(struct subscriber *s); /* safe to call twice */
 
 /*
- * Begins at the ring's head, in place of what was subscribed before; a half-written line will be finished. Takes the
- * filter over (NULL: all). 0 or -ENOMEM: nothing has changed, the filter is still the caller's.
+ * Begins at the ring's head; one that is subscribed already goes on from where it is, with what it asks for now. A half-written
+ * line will be finished. Takes the filter over (NULL: all). 0 or -ENOMEM: nothing has changed, the filter is still
+ * the caller's.
  */
 int subscriber_start(struct subscriber *s, const struct ring *r, uint32_t kinds, struct filter *filter);
 
@@ -65,6 +66,9 @@ size_t subscriber_advance(struct subscriber *s, const struct ring *r, const stru
  * what is missed, and counts it. 0 or -ENOMEM (then the client must be closed: its stream is torn).
  */
 int subscriber_overtake(struct subscriber *s, struct ring *r, uint64_t to, uint64_t *missed);
+
+/* The seq behind which it goes on; `last` is the one given last. */
+uint64_t subscriber_seq(const struct subscriber *s, const struct ring *r, uint64_t last);
 
 /* In the middle of a line: nothing else may be written now. */
 static inline bool subscriber_mid_line(const struct subscriber *s)

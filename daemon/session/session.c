@@ -283,7 +283,7 @@ static void release_transport(struct session *s, enum link_reason reason)
 void session_disconnect(struct session *s, enum link_reason reason, struct session_time now)
 {
     s->open_when_idle = false;
-    if (s->state == LINK_DISCONNECTED)
+    if (s->shutting_down || s->state == LINK_DISCONNECTED)
         return;
     log_notice("disconnecting from %s: %s", s->options.url, link_reason_word(reason));
     release_transport(s, reason);
@@ -367,11 +367,13 @@ static enum error encode_frame(struct session *s, const struct scan *line, uint3
         .message_id = id, .from = s->options.user_id, .sent_time_ms = now.wall_ms};
     size_t bound = encode_bound(line, message) + ENCODE_MESSAGE_EXTRA + (d.from ? strlen(d.from) : 0);
     uint8_t *room = s->transport.reserve(s->transport.self, bound);
-    struct encode_buffer b = {.at = room, .end = room + bound};
+    struct encode_buffer b;
 
-    e->detail[0] = '\0';
-    if (!room)
-        return ERROR_BUSY;
+    if (!room) { /* it is being closed, or there is no memory */
+        snprintf(e->detail, sizeof e->detail, "%s", error_sentence(ERROR_NOT_CONNECTED));
+        return ERROR_NOT_CONNECTED;
+    }
+    b = (struct encode_buffer){.at = room, .end = room + bound};
     if (encode_message(line, message, &d, &b, m, e) < 0) {
         s->transport.commit(s->transport.self, 0);
         return e->error;
@@ -421,7 +423,7 @@ enum error session_send(struct session *s, struct link_send *r, struct session_t
     uuid_make(s, id);
     error = encode_frame(s, r->line, r->message, id, now, &m, &size, &e);
     if (error)
-        return refuse(r, error, error == ERROR_BUSY ? "memory" : NULL, e.detail);
+        return refuse(r, error, NULL, e.detail);
     if (size > s->options.message_max)
         error = refuse(r, ERROR_TOO_LARGE, NULL, "the message is larger than MaxMessage");
     else

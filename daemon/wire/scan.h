@@ -12,11 +12,10 @@
 #include <stdint.h>
 
 /*
- * A request line is {"params":{"message":{…}}}: the message is at level 3 and nests MESSAGE_DEPTH_MAX levels.
- * In the innermost one {"$ext":{…}} may stand for a value that does not nest, hence two more; encode counts
- * exactly.
+ * Well beyond what encode lets pass (MESSAGE_DEPTH_MAX, which it counts exactly): what is nested too deep can then be
+ * refused under the request's id.
  */
-#define SCAN_DEPTH_MAX 68
+#define SCAN_DEPTH_MAX 254
 
 enum scan_type {
     SCAN_NULL,

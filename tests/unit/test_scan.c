@@ -354,6 +354,9 @@ static void test_text_ends_at_its_length(void **state)
     assert_int_equal(scan_text(&s, "{\"a\":1}", 4, DEPTH), SCAN_SYNTAX);
     assert_int_equal(scan_text(&s, "true", 3, DEPTH), SCAN_SYNTAX);
     assert_int_equal(scan_text(&s, "\"\\u0041\"", 6, DEPTH), SCAN_SYNTAX);
+    assert_int_equal(scan_text(&s, "\"\\n\"", 2, DEPTH), SCAN_SYNTAX);
+    assert_int_equal(scan_text(&s, "\"\\u004f\"", 6, DEPTH), SCAN_SYNTAX);
+    assert_int_equal(scan_text(&s, "\"\\ud800\\udc0f\"", 12, DEPTH), SCAN_SYNTAX);
     assert_int_equal(scan_text(&s, "\"\xe4\xb8\xad\"", 3, DEPTH), SCAN_SYNTAX);
     assert_int_equal(scan_text(&s, "12,", 2, DEPTH), SCAN_OK);
     assert_int_equal(s.tokens[0].len, 2);
