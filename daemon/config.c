@@ -59,8 +59,7 @@ static int out_of_memory(struct loading *l)
     return -ENOMEM;
 }
 
-/* ---- Words that are not in the table
- * ---------------------------------------------------------------------------- */
+/* ---- Words that are not in the table ---- */
 
 #define WORD_MAX 64
 
@@ -91,7 +90,8 @@ static size_t distance(const char *a, const char *b)
     return row[n];
 }
 
-/* The key whose section (or, given a section, whose name in it) is nearest to the word; NULL: none is near.
+/*
+ * The key whose section (or, given a section, whose name in it) is nearest to the word; NULL: none is near.
  */
 static const struct config_key *nearest(const char *section, const char *word)
 {
@@ -147,8 +147,7 @@ static int key_unknown(struct loading *l, const struct ini *at)
     return fail(l, at->line, "unknown key %s in [%s]", at->key, at->section);
 }
 
-/* ---- Lines
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Lines ---- */
 
 static const struct config_key *key_find(const char *section, const char *name)
 {
@@ -219,8 +218,7 @@ static int defaults_set(struct loading *l)
     return r;
 }
 
-/* ---- Checks across keys
- * ----------------------------------------------------------------------------------------- */
+/* ---- Checks across keys ---- */
 
 static unsigned later_line(const struct config *c, enum config_key_id a, enum config_key_id b)
 {
@@ -301,8 +299,7 @@ static int all_check(struct loading *l)
     return r;
 }
 
-/* ---- Interface
- * -------------------------------------------------------------------------------------------------- */
+/* ---- Interface ---- */
 
 DEFINE_CLEANUP(struct config *, config_free)
 

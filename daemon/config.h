@@ -133,7 +133,8 @@ void config_free(struct config *c); /* NULL is fine */
  */
 size_t config_changed(const struct config *now, const struct config *next, enum config_when when, char *out,
                       size_t n);
-/* Gives next the values of now for all keys that only a restart can change, so that it says what is in force.
+/*
+ * Gives next the values of now for all keys that only a restart can change, so that it says what is in force.
  */
 void config_keep_start(struct config *next, const struct config *now);
 

@@ -37,8 +37,7 @@ static const char *shown(const char *text)
     return strlen(text) <= SHOWN_MAX ? text : "the value";
 }
 
-/* ---- Texts and lists
- * -------------------------------------------------------------------------------------------- */
+/* ---- Texts and lists ---- */
 
 static void text_clear(struct config *c, const struct config_key *k)
 {
@@ -142,8 +141,7 @@ static void words_print(const struct config *c, const struct config_key *k, bool
         fprintf(to, "%s%s", i ? " " : "", list[i]);
 }
 
-/* ---- Headers
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Headers ---- */
 
 /* What all lines take in the request, each with its line end. */
 static size_t headers_length(const char *const *list)
@@ -181,8 +179,7 @@ static void headers_print(const struct config *c, const struct config_key *k, bo
     }
 }
 
-/* ---- Files
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Files ---- */
 
 static int file_set(struct config *c, const struct config_key *k, const char *text, char why[CONFIG_WHY_MAX])
 {
@@ -191,8 +188,7 @@ static int file_set(struct config *c, const struct config_key *k, const char *te
     return text_replace(c, k, text);
 }
 
-/* ---- Addresses
- * -------------------------------------------------------------------------------------------------- */
+/* ---- Addresses ---- */
 
 static int url_set(struct config *c, const struct config_key *k, const char *text, char why[CONFIG_WHY_MAX])
 {
@@ -232,8 +228,7 @@ static void proxy_print(const struct config *c, const struct config_key *k, bool
         fprintf(to, "%s%s%s:%u", v6 ? "[" : "", c->proxy_host, v6 ? "]" : "", c->proxy_port);
 }
 
-/* ---- Close codes
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Close codes ---- */
 
 static void codes_clear(struct config *c, const struct config_key *k)
 {
@@ -282,8 +277,7 @@ static void codes_print(const struct config *c, const struct config_key *k, bool
         fprintf(to, "%s%u", i ? " " : "", c->no_reconnect_codes[i]);
 }
 
-/* ---- Amounts: time spans, sizes, counts
- * --------------------------------------------------------------------------- */
+/* ---- Amounts: time spans, sizes, counts ---- */
 
 struct unit {
     const char *word;

@@ -1,8 +1,8 @@
 /*
  * imd: joins session, hub and transport, which do not know each other, on one loop.
  *
- * Order of a turn: what the sockets brought (transport, clients), timers and signals; then the hooks: what is due in
- * the session, the hub's writes, and the session's timer anew.
+ * Order of a turn: what the sockets brought (transport, clients), timers and signals; then the hooks: what is
+ * due in the session, the hub's writes, and the session's timer anew.
  */
 #include "config.h"
 #include "hub.h"
@@ -52,7 +52,7 @@ static struct session_time now_of(struct daemon *d)
     return (struct session_time){loop_now_ms(d->loop), loop_wall_ms(d->loop)};
 }
 
-/* ---- session -> transport ------------------------------------------------------------------------------------------- */
+/* ---- session -> transport ---- */
 
 static void io_open(void *self)
 {
@@ -119,7 +119,7 @@ static struct transport_counters io_counters(void *self)
     return transport_counters(((struct daemon *)self)->transport);
 }
 
-/* ---- transport -> session ------------------------------------------------------------------------------------------- */
+/* ---- transport -> session ---- */
 
 static void on_opened(void *self)
 {
@@ -156,7 +156,7 @@ static void on_drained(void *self)
     session_drained(((struct daemon *)self)->session);
 }
 
-/* ---- hub -> session ------------------------------------------------------------------------------------------------- */
+/* ---- hub -> session ---- */
 
 static enum error link_send(void *self, struct link_send *s)
 {
@@ -203,7 +203,7 @@ static void link_pause(void *self, bool on)
     session_pause(((struct daemon *)self)->session, on, now_of(self));
 }
 
-/* ---- Configuration -------------------------------------------------------------------------------------------------- */
+/* ---- Configuration ---- */
 
 static struct session_options session_options_of(const struct daemon *d)
 {
@@ -300,8 +300,8 @@ static void reload(struct daemon *d)
     t = transport_options_of(next);
     r = transport_configure(d->transport, &t);
     if (r < 0) {
-        log_error("not reloaded: %s:%u: CaFile: %s: holds no certificates that can be used (%s)", d->options.config,
-                  next->line[CONFIG_CA_FILE], next->ca_file, strerror(-r));
+        log_error("not reloaded: %s:%u: CaFile: %s: holds no certificates that can be used (%s)",
+                  d->options.config, next->line[CONFIG_CA_FILE], next->ca_file, strerror(-r));
         config_free(next);
         return;
     }
@@ -309,7 +309,7 @@ static void reload(struct daemon *d)
     log_notice("%s: reloaded; changed: %s", d->options.config, *text ? text : "nothing");
 }
 
-/* ---- Events of the process ------------------------------------------------------------------------------------------ */
+/* ---- Events of the process ---- */
 
 static int on_hangup(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
 {
@@ -358,8 +358,8 @@ static void hook_due(struct loop_hook *hook)
 }
 
 /*
- * The timer is only ever brought forward: when it fires too early, nothing is due and it is set anew. So a stream of sends and acks,
- * each of which moves the deadline back, costs no system call.
+ * The timer is only ever brought forward: when it fires too early, nothing is due and it is set anew. So a
+ * stream of sends and acks, each of which moves the deadline back, costs no system call.
  */
 static void hook_arm(struct loop_hook *hook)
 {
@@ -378,7 +378,7 @@ static void hook_arm(struct loop_hook *hook)
     sd_event_source_set_enabled(d->timer, SD_EVENT_ONESHOT);
 }
 
-/* ---- Start and end ---------------------------------------------------------------------------------------------------- */
+/* ---- Start and end ---- */
 
 static int fail(const char *what, int error)
 {
@@ -408,8 +408,8 @@ static int configure_transport(struct daemon *d)
     int r = transport_configure(d->transport, &o);
 
     if (r < 0)
-        fprintf(stderr, "imd: %s:%u: CaFile: %s: holds no certificates that can be used (%s)\n", d->options.config,
-                d->config->line[CONFIG_CA_FILE], d->config->ca_file, strerror(-r));
+        fprintf(stderr, "imd: %s:%u: CaFile: %s: holds no certificates that can be used (%s)\n",
+                d->options.config, d->config->line[CONFIG_CA_FILE], d->config->ca_file, strerror(-r));
     return r;
 }
 
@@ -511,7 +511,8 @@ static int serve(struct daemon *d)
 
     session_connect(d->session, now_of(d));
     sd_notify(0, "READY=1");
-    log_notice("account %s: serving %s", d->options.account, d->listener.path[0] ? d->listener.path : "systemd's socket");
+    log_notice("account %s: serving %s", d->options.account,
+               d->listener.path[0] ? d->listener.path : "systemd's socket");
     r = loop_run(d->loop);
     return r < 0 ? fail("loop", r) : 0;
 }

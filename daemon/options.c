@@ -63,15 +63,15 @@ static int usage(char *error, size_t n, const char *format, ...)
     return OPTIONS_EXIT_USAGE;
 }
 
-/* ---- Places that were not given
- * --------------------------------------------------------------------------------- */
+/* ---- Places that were not given ---- */
 
 static bool is_root(void)
 {
     return geteuid() == 0;
 }
 
-/* An XDG base directory: the variable if it is an absolute path (others are to be ignored), else below HOME.
+/*
+ * An XDG base directory: the variable if it is an absolute path (others are to be ignored), else below HOME.
  */
 static int base_directory(char **out, const char *variable, const char *below_home)
 {
@@ -172,8 +172,7 @@ static int defaults_fill(struct options *o, char *error, size_t n)
     return r;
 }
 
-/* ---- The command line
- * ------------------------------------------------------------------------------------------- */
+/* ---- The command line ---- */
 
 static int row_apply(struct options *o, const struct option_row *row, const char *argument, char *error,
                      size_t n)

@@ -1,4 +1,5 @@
-/* The command line of imd, and the places that follow from it. One table in options.c gives parser and help.
+/*
+ * The command line of imd, and the places that follow from it. One table in options.c gives parser and help.
  */
 #ifndef IMD_OPTIONS_H
 #define IMD_OPTIONS_H

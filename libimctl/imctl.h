@@ -51,8 +51,7 @@ struct imctl_selection; /* which events one wants */
 struct imctl_reply;     /* how a request ended */
 struct imctl_event;     /* something that imd tells its subscribers */
 
-/* ---- Errors of a reply
- * --------------------------------------------------------------------------------------- */
+/* ---- Errors of a reply ---- */
 
 enum imctl_error {
     IMCTL_OK = 0,
@@ -77,8 +76,7 @@ IMCTL_API const char *imctl_error_reason(enum imctl_error e);
 IMCTL_API const char *imctl_error_sentence(enum imctl_error e);
 IMCTL_API int imctl_error_exit_status(enum imctl_error e);
 
-/* ---- Words
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Words ---- */
 
 enum imctl_conversation {
     IMCTL_SERVER = 0,
@@ -114,8 +112,7 @@ IMCTL_API const char *imctl_type_short(const char *wire);
 /* The version of the library, e.g. "0.1.0". */
 IMCTL_API const char *imctl_version(void);
 
-/* ---- Connection
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Connection ---- */
 
 /*
  * Where the daemon of an account listens (NULL: "default"): $IMCTL_SOCKET if set, else the user's own socket
@@ -158,8 +155,7 @@ IMCTL_API int imctl_dispatch(struct imctl *c);
 /* Requests without an answer. */
 IMCTL_API size_t imctl_waiting(const struct imctl *c);
 
-/* ---- Requests
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Requests ---- */
 
 /*
  * `done` is called exactly once, from imctl_dispatch or imctl_close, never from within the call itself; it
@@ -175,7 +171,8 @@ IMCTL_API int imctl_call(struct imctl *c, const char *method, const char *params
                          void (*done)(struct imctl *c, const struct imctl_reply *reply, void *userdata),
                          void *userdata);
 
-/* Sends a message; it is read before the call returns and may be changed or freed. Sends of one connection
+/*
+ * Sends a message; it is read before the call returns and may be changed or freed. Sends of one connection
  * reach the server in the order of the calls. Also returns what went wrong when the message was put together.
  */
 IMCTL_API int imctl_send(struct imctl *c, const struct imctl_message *m,
@@ -188,8 +185,7 @@ IMCTL_API int imctl_subscribe(struct imctl *c, const struct imctl_selection *s,
                               void (*done)(struct imctl *c, const struct imctl_reply *reply, void *userdata),
                               void *userdata);
 
-/* ---- Blocking requests
- * ------------------------------------------------------------------------------------------ */
+/* ---- Blocking requests ---- */
 
 /*
  * The same, waiting for the answer, up to timeout_ms (-1: as long as it takes). 0: *out is the reply, which
@@ -203,8 +199,7 @@ IMCTL_API int imctl_send_wait(struct imctl *c, const struct imctl_message *m, in
 IMCTL_API int imctl_subscribe_wait(struct imctl *c, const struct imctl_selection *s, int timeout_ms,
                                    struct imctl_reply **out);
 
-/* ---- Events
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- Events ---- */
 
 /* Has events handed to `handler` as they come (NULL: they wait for imctl_event_next instead). */
 IMCTL_API void imctl_on_event(struct imctl *c,
@@ -249,8 +244,7 @@ IMCTL_API bool imctl_event_int(const struct imctl_event *e, const char *path, in
 /* The line as it came, NUL-terminated, without '\n'; its length if `len` is not NULL. */
 IMCTL_API const char *imctl_event_json(const struct imctl_event *e, size_t *len);
 
-/* ---- Replies
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- Replies ---- */
 
 IMCTL_API struct imctl_reply *imctl_reply_copy(const struct imctl_reply *r); /* NULL: no memory */
 IMCTL_API void imctl_reply_free(struct imctl_reply *r);
@@ -276,8 +270,7 @@ IMCTL_API bool imctl_reply_int(const struct imctl_reply *r, const char *path, in
  * answer. */
 IMCTL_API const char *imctl_reply_json(const struct imctl_reply *r, size_t *len);
 
-/* ---- Messages
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Messages ---- */
 
 /*
  * A message is a flat map; setting a key again replaces it. The setters return 0, -ENOMEM, -EINVAL (a value
@@ -308,8 +301,7 @@ IMCTL_API int imctl_message_set_content_json(struct imctl_message *m, const char
 /* How long imd waits for the server's ack before it answers IMCTL_UNKNOWN; 0: as configured there. */
 IMCTL_API int imctl_message_set_timeout(struct imctl_message *m, int64_t timeout_ms);
 
-/* ---- Selections
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Selections ---- */
 
 /* Which events: any of the kinds that were added, and for each key that was matched, one of its values. The
  * setters return as those of messages. */

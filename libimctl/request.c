@@ -1,4 +1,5 @@
-/* Requests: each is written as one line behind those that wait, and waits for the answer that bears its id.
+/*
+ * Requests: each is written as one line behind those that wait, and waits for the answer that bears its id.
  */
 #include "connection.h"
 

@@ -1,4 +1,5 @@
-/* Blocking calls: the asynchronous ones, with a poll(2) loop around imctl_dispatch that ends with the answer.
+/*
+ * Blocking calls: the asynchronous ones, with a poll(2) loop around imctl_dispatch that ends with the answer.
  */
 #include "connection.h"
 

@@ -21,7 +21,8 @@ struct view {
 /* The value that text begins with; none when it is cut short. */
 struct view view_of(const char *text, size_t len);
 
-/* Members in the order written: `rest` begins as the object itself. Keys are given raw, without their quotes.
+/*
+ * Members in the order written: `rest` begins as the object itself. Keys are given raw, without their quotes.
  */
 bool view_next(struct view *rest, struct view *key, struct view *value);
 

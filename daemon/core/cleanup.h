@@ -1,4 +1,6 @@
-/* Scope-bound cleanup: `_cleanup_(foo_freep) struct foo *x = NULL;` and handing over: `*out = x; x = NULL;`. */
+/*
+ * Scope-bound cleanup: `_cleanup_(foo_freep) struct foo *x = NULL;` and handing over: `*out = x; x = NULL;`.
+ */
 #ifndef IMD_CLEANUP_H
 #define IMD_CLEANUP_H
 
@@ -19,10 +21,10 @@ static inline void closep(int *fd)
 }
 
 /* Defines foo_freep for a foo_free that accepts NULL. */
-#define DEFINE_CLEANUP(type, free_function)                                                                  \
-    static inline void free_function##p(type *p)                                                             \
-    {                                                                                                        \
-        free_function(*p);                                                                                   \
+#define DEFINE_CLEANUP(type, free_function)      \
+    static inline void free_function##p(type *p) \
+    {                                            \
+        free_function(*p);                       \
     }
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * The link between the two rooms that do not know each other: the session (which talks to the server) and the hub
- * (which talks to local programs). Each side fills one table; main joins them. Loop thread only.
+ * The link between the two rooms that do not know each other: the session (which talks to the server) and the
+ * hub (which talks to local programs). Each side fills one table; main joins them. Loop thread only.
  */
 #ifndef IMD_LINK_H
 #define IMD_LINK_H
@@ -30,13 +30,15 @@ struct link_send {
 /* What the hub may ask of the session. */
 struct link {
     void *self;
-    /* ERROR_NONE: it is on its way and `answered` will be called exactly once for call. Else nothing was sent. */
+    /* ERROR_NONE: it is on its way and `answered` will be called exactly once for call. Else nothing was
+     * sent. */
     enum error (*send)(void *self, struct link_send *s);
     void (*connect)(void *self);
     void (*disconnect)(void *self);
     void (*reconnect)(void *self);
     enum link_state (*state)(void *self);
-    /* Members of the status object, `"state":…` first, no braces: of the STATUS event, or (whole) of the status result. */
+    /* Members of the status object, `"state":…` first, no braces: of the STATUS event, or (whole) of the
+     * status result. */
     void (*write_status)(void *self, struct json_writer *w, bool whole);
     void (*write_stats)(void *self, struct json_writer *w); /* members `,"name":n`, each with its comma */
     /* true while so much waits to be written to the server that requests should not be read. */
@@ -63,9 +65,9 @@ struct link_listener {
     void *self;
     /*
      * An event's body is written by the session: members of params behind seq and time, without braces.
-     * begin gives the writer, at a place where the body can stay; hint is the frame's size. Then exactly one of
-     * publish (fields' places count from the body's first byte) and abandon. answered may be called in between.
-     * begin may give NULL: no memory; the event is lost, which the hub announces as GAP.
+     * begin gives the writer, at a place where the body can stay; hint is the frame's size. Then exactly one
+     * of publish (fields' places count from the body's first byte) and abandon. answered may be called in
+     * between. begin may give NULL: no memory; the event is lost, which the hub announces as GAP.
      */
     struct json_writer *(*begin)(void *self, size_t hint);
     void (*publish)(void *self, enum event_kind kind, const struct event_fields *fields);

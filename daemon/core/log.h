@@ -1,6 +1,6 @@
 /*
- * Log lines on stderr, one call one line, with the <N> prefix that journald understands when stderr is no terminal.
- * Never a token, never message content. Thread: any.
+ * Log lines on stderr, one call one line, with the <N> prefix that journald understands when stderr is no
+ * terminal. Never a token, never message content. Thread: any.
  */
 #ifndef IMD_LOG_H
 #define IMD_LOG_H
@@ -19,8 +19,9 @@ void log_line(int level, const char *format, ...) __attribute__((format(printf, 
 #define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)
 
 /*
- * For lines that a peer can cause: at most LOG_LIMIT_BURST in LOG_LIMIT_SECONDS pass; the next that passes after
- * a suppression is preceded by a line that says how many were not written. One static struct a place. Loop thread only.
+ * For lines that a peer can cause: at most LOG_LIMIT_BURST in LOG_LIMIT_SECONDS pass; the next that passes
+ * after a suppression is preceded by a line that says how many were not written. One static struct a place.
+ * Loop thread only.
  */
 #define LOG_LIMIT_BURST 5
 #define LOG_LIMIT_SECONDS 10
@@ -30,11 +31,11 @@ struct log_limit {
 };
 bool log_limit_pass(struct log_limit *l);
 
-#define log_limited(level, ...)                                                                              \
-    do {                                                                                                     \
-        static struct log_limit log_limit_here;                                                              \
-        if (log_limit_pass(&log_limit_here))                                                                 \
-            log_line(level, __VA_ARGS__);                                                                    \
+#define log_limited(level, ...)                 \
+    do {                                        \
+        static struct log_limit log_limit_here; \
+        if (log_limit_pass(&log_limit_here))    \
+            log_line(level, __VA_ARGS__);       \
     } while (0)
 
 #endif

@@ -3,8 +3,8 @@
  *   - sd-event's epoll fd: listener, timers, signals, watchdog, mailboxes;
  *   - the local clients' epoll fd: sources that must be cheap when there are thousands of them.
  * One turn: sd_event_prepare, lws_service, clients, sd-event, then every turn hook, in the order registered.
- * Timers: absolute times on CLOCK_BOOTTIME made from loop_now_ms; sd_event_now, and so sd_event_add_time_relative, may be as old as
- * the loop's last sleep. Loop thread only, but for loop_wake.
+ * Timers: absolute times on CLOCK_BOOTTIME made from loop_now_ms; sd_event_now, and so
+ * sd_event_add_time_relative, may be as old as the loop's last sleep. Loop thread only, but for loop_wake.
  */
 #ifndef IMD_LOOP_H
 #define IMD_LOOP_H
@@ -29,14 +29,15 @@ int loop_run(struct loop *l);
 void loop_stop(struct loop *l);
 
 /*
- * Ends the wait that is under way, or the next one. Needed where a callback of one of lws' own timers adds to sd-event: such
- * a callback runs after sd_event_prepare and before the poll. Any thread.
+ * Ends the wait that is under way, or the next one. Needed where a callback of one of lws' own timers adds to
+ * sd-event: such a callback runs after sd_event_prepare and before the poll. Any thread.
  */
 void loop_wake(struct loop *l);
 
 /*
- * A cheap source on the clients' epoll. `ready` is called with the epoll events. A source may be removed (and its
- * memory freed) from within any callback, its own or another's: events of it that were already collected are not delivered.
+ * A cheap source on the clients' epoll. `ready` is called with the epoll events. A source may be removed (and
+ * its memory freed) from within any callback, its own or another's: events of it that were already collected
+ * are not delivered.
  */
 struct loop_source {
     void (*ready)(struct loop_source *s, uint32_t events);
@@ -44,8 +45,9 @@ struct loop_source {
     uint32_t events; /* what is armed now */
 };
 int loop_source_add(struct loop *l, struct loop_source *s, int fd, uint32_t events);
-int loop_source_arm(struct loop *l, struct loop_source *s, uint32_t events); /* no syscall when nothing changes */
-void loop_source_remove(struct loop *l, struct loop_source *s);              /* does not close fd; twice is fine */
+int loop_source_arm(struct loop *l, struct loop_source *s,
+                    uint32_t events);                           /* no syscall when nothing changes */
+void loop_source_remove(struct loop *l, struct loop_source *s); /* does not close fd; twice is fine */
 
 /* Called at the end of every turn, after all that the turn brought was handled. */
 struct loop_hook {

@@ -1,6 +1,7 @@
 /*
- * See client.h. Reading: one recv a readiness, then every whole line in it. Writing: replies wait in `out`, events in
- * the ring; both go in one sendmsg, replies between two lines, never inside one. EPOLLOUT is armed only after EAGAIN.
+ * See client.h. Reading: one recv a readiness, then every whole line in it. Writing: replies wait in `out`,
+ * events in the ring; both go in one sendmsg, replies between two lines, never inside one. EPOLLOUT is armed
+ * only after EAGAIN.
  */
 #include "client.h"
 
@@ -91,7 +92,8 @@ static void mark_gone(struct client *c)
 /* It will ask nothing more: stay only while there is something to do for it, or to tell it. */
 static void close_if_done(struct client *c)
 {
-    bool waiting = c->calls || client_replies(c) || c->subscriber.kinds || subscriber_mid_line(&c->subscriber);
+    bool waiting =
+        c->calls || client_replies(c) || c->subscriber.kinds || subscriber_mid_line(&c->subscriber);
 
     if (c->eof && !c->throttled && (c->gone || !waiting))
         client_close(c, NULL);
@@ -105,11 +107,11 @@ static void arm(struct client *c)
         client_close(c, "cannot be watched");
 }
 
-/* ---- Replies ------------------------------------------------------------------------------------------------------- */
+/* ---- Replies ---- */
 
 /*
- * The most that may wait for one client: the largest answer there can be. Throttling comes long before; this is for answers to
- * what was asked earlier.
+ * The most that may wait for one client: the largest answer there can be. Throttling comes long before; this
+ * is for answers to what was asked earlier.
  */
 static size_t replies_max(const struct client *c)
 {
@@ -185,7 +187,7 @@ void client_reply_end(struct client *c)
     hub_mark_dirty(c->hub, c);
 }
 
-/* ---- Writing --------------------------------------------------------------------------------------------------------- */
+/* ---- Writing ---- */
 
 /* Before it goes on behind a gap, it is told of the gap. */
 static void announce_gap(struct client *c)
@@ -291,7 +293,7 @@ void client_flush(struct client *c)
     arm(c);
 }
 
-/* ---- Reading --------------------------------------------------------------------------------------------------------- */
+/* ---- Reading ---- */
 
 /* A server that does not read holds up those who send, and nobody else. */
 static bool must_throttle(const struct client *c)

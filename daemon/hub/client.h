@@ -45,11 +45,11 @@ struct client {
     struct call *calls;
     uint64_t progress_ms; /* when its socket last took something, or had taken all */
     int fd;
-    bool eof;             /* it will send nothing more */
-    bool gone;            /* and reads nothing more: no longer watched, only what it asked before is still done */
-    bool blocked;         /* its socket is full */
-    bool throttled;       /* not read: its replies, or the frames to the server, wait */
-    bool sends;           /* has sent: what holds up frames to the server holds it up too */
+    bool eof;       /* it will send nothing more */
+    bool gone;      /* and reads nothing more: no longer watched, only what it asked before is still done */
+    bool blocked;   /* its socket is full */
+    bool throttled; /* not read: its replies, or the frames to the server, wait */
+    bool sends;     /* has sent: what holds up frames to the server holds it up too */
     bool closed;
 };
 
@@ -58,12 +58,13 @@ struct client {
 
 /* Takes fd over, also when it fails (NULL). */
 struct client *client_new(struct hub *h, int fd, uid_t uid, gid_t gid);
-void client_close(struct client *c, const char *why); /* why: for the log; NULL: nothing worth a line. Twice is fine. */
-void client_free(struct client *c);                   /* by the hub, at the end of the turn */
+void client_close(struct client *c,
+                  const char *why); /* why: for the log; NULL: nothing worth a line. Twice is fine. */
+void client_free(struct client *c); /* by the hub, at the end of the turn */
 
 /*
- * A reply: `{"jsonrpc":"2.0","id":ID,` is written; the caller writes `"result":…` or `"error":…` and ends it. No id
- * (a null id is the text `null`): NULL. A client that lets its replies pile up is closed.
+ * A reply: `{"jsonrpc":"2.0","id":ID,` is written; the caller writes `"result":…` or `"error":…` and ends it.
+ * No id (a null id is the text `null`): NULL. A client that lets its replies pile up is closed.
  */
 struct json_writer *client_reply_begin(struct client *c, const char *id, size_t id_len);
 void client_reply_end(struct client *c);

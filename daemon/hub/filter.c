@@ -41,7 +41,9 @@ struct builder {
     char *detail;
 };
 
-/* Room for all values and texts: a value is at least two tokens' worth of text, an escape at most six bytes. */
+/*
+ * Room for all values and texts: a value is at least two tokens' worth of text, an escape at most six bytes.
+ */
 static size_t values_bound(const struct scan *s, uint32_t object)
 {
     return 2 * (size_t)(s->tokens[object].next - object) * sizeof(struct value);
@@ -116,7 +118,8 @@ static enum error add_conversation(struct builder *b, uint32_t token)
     else if (!scan_int64(b->scan, token, &number))
         number = -1;
     if (number < 0 || number >= CONVERSATION_TYPE_COUNT)
-        return wrong(b, KEY_CONVERSATION_TYPE, "must be a list of conversation types (0 to 5, or their words)");
+        return wrong(b, KEY_CONVERSATION_TYPE,
+                     "must be a list of conversation types (0 to 5, or their words)");
     b->filter->conversations |= 1u << number;
     return ERROR_NONE;
 }
@@ -139,8 +142,8 @@ static enum error add_list(struct builder *b, uint32_t key)
     enum error e = ERROR_NONE;
 
     if (field < 0 && !conversation) {
-        snprintf(b->detail, FILTER_DETAIL, "filter: unknown key \"%.*s\"", (int)(s->tokens[key].len < 64 ? s->tokens[key].len : 64),
-                 s->text + s->tokens[key].at);
+        snprintf(b->detail, FILTER_DETAIL, "filter: unknown key \"%.*s\"",
+                 (int)(s->tokens[key].len < 64 ? s->tokens[key].len : 64), s->text + s->tokens[key].at);
         return ERROR_INVALID_PARAMS;
     }
     if (s->tokens[list].type != SCAN_ARRAY)
@@ -154,7 +157,8 @@ static enum error add_list(struct builder *b, uint32_t key)
     return e;
 }
 
-enum error filter_parse(struct filter **out, const struct scan *s, uint32_t object, char detail[FILTER_DETAIL])
+enum error filter_parse(struct filter **out, const struct scan *s, uint32_t object,
+                        char detail[FILTER_DETAIL])
 {
     struct builder b = {.scan = s, .detail = detail};
     size_t values, text;
@@ -198,11 +202,12 @@ static bool list_matches(const struct list *l, const char *text, size_t len)
 
 bool filter_match(const struct filter *f, const struct ring_entry *e, const char *line)
 {
-    if (f->conversations_given &&
-        (e->conversation < 0 || e->conversation >= CONVERSATION_TYPE_COUNT || !(f->conversations >> e->conversation & 1)))
+    if (f->conversations_given && (e->conversation < 0 || e->conversation >= CONVERSATION_TYPE_COUNT ||
+                                   !(f->conversations >> e->conversation & 1)))
         return false;
     for (unsigned i = 0; i < RING_FIELD_COUNT; i++)
-        if (f->fields[i].given && (!e->field_at[i] || !list_matches(&f->fields[i], line + e->field_at[i], e->field_len[i])))
+        if (f->fields[i].given &&
+            (!e->field_at[i] || !list_matches(&f->fields[i], line + e->field_at[i], e->field_len[i])))
             return false;
     return true;
 }

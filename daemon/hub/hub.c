@@ -1,6 +1,6 @@
 /*
- * See hub.h. Events come from the session through the link_listener table, are finished in the ring, and are written to
- * the clients at the end of the turn, whatever number of them the turn brought.
+ * See hub.h. Events come from the session through the link_listener table, are finished in the ring, and are
+ * written to the clients at the end of the turn, whatever number of them the turn brought.
  */
 #include "hub.h"
 
@@ -26,7 +26,7 @@
 #define PAUSE_MAX_MS 100    /* how long a slow subscriber may hold the server up … */
 #define PAUSE_REST_MS 1000  /* … and how long not, after it did for so long */
 
-/* ---- Timers: one-shots on the loop's clock ------------------------------------------------------------------------------ */
+/* ---- Timers: one-shots on the loop's clock ---- */
 
 static int timer_set(struct hub *h, sd_event_source **s, uint64_t at_ms, sd_event_time_handler_t fired)
 {
@@ -41,7 +41,7 @@ static bool timer_armed(sd_event_source *s)
     return s && sd_event_source_get_enabled(s, NULL) > 0;
 }
 
-/* ---- Events from the session ------------------------------------------------------------------------------------------ */
+/* ---- Events from the session ---- */
 
 #define EVENT_HEAD "{\"jsonrpc\":\"2.0\",\"method\":\""
 /* The longest beginning of a line: the method, seq and time in full length. */
@@ -69,7 +69,9 @@ static size_t make_lead(const struct hub *h, enum event_kind kind, char lead[EVE
     return json_writer_length(&w);
 }
 
-/* The lead of a MESSAGE is written before the body at once: the usual event is never moved or touched again. */
+/*
+ * The lead of a MESSAGE is written before the body at once: the usual event is never moved or touched again.
+ */
 static struct json_writer *event_begin(void *self, size_t hint)
 {
     struct hub *h = self;
@@ -197,7 +199,7 @@ const struct link_listener *hub_listener(struct hub *h)
     return &h->listener;
 }
 
-/* ---- Slow subscribers --------------------------------------------------------------------------------------------------- */
+/* ---- Slow subscribers ---- */
 
 static bool holds_cursor(const struct client *c)
 {
@@ -215,8 +217,8 @@ static uint64_t lowest_cursor(const struct hub *h)
 }
 
 /*
- * The ring drops an entry that somebody has not had. Those go on in the middle of the ring: at its tail the next event would overtake
- * them again. What they miss is announced.
+ * The ring drops an entry that somebody has not had. Those go on in the middle of the ring: at its tail the
+ * next event would overtake them again. What they miss is announced.
  */
 static void ring_overtaking(void *owner, uint64_t ordinal)
 {
@@ -284,8 +286,8 @@ static void pause_for_slow(struct hub *h)
 }
 
 /*
- * The kernel says that a socket can be written to only once a good part of it is free: a slow reader is asked whether it
- * takes anything before it is taken for a dead one.
+ * The kernel says that a socket can be written to only once a good part of it is free: a slow reader is asked
+ * whether it takes anything before it is taken for a dead one.
  */
 static bool is_moving(struct client *c)
 {
@@ -330,7 +332,7 @@ void hub_watch_stall(struct hub *h, const struct client *c)
         timer_set(h, &h->stall_timer, c->progress_ms + h->options.stall_timeout_ms, stall_due);
 }
 
-/* ---- The end of a turn -------------------------------------------------------------------------------------------------- */
+/* ---- The end of a turn ---- */
 
 void hub_mark_dirty(struct hub *h, struct client *c)
 {
@@ -406,7 +408,7 @@ static void turn(struct loop_hook *hook)
     bury(h);
 }
 
-/* ---- Clients -------------------------------------------------------------------------------------------------------------- */
+/* ---- Clients ---- */
 
 static struct hub_user *user_find(struct hub *h, uid_t uid)
 {
@@ -569,7 +571,7 @@ static int accept_ready(sd_event_source *s, int fd, uint32_t events, void *userd
     return 0;
 }
 
-/* ---- The hub itself ------------------------------------------------------------------------------------------------------- */
+/* ---- The hub itself ---- */
 
 int hub_new(struct hub **out, struct loop *loop, const struct hub_options *o)
 {
@@ -673,8 +675,8 @@ void hub_write_stats(struct hub *h, struct json_writer *w)
     json_uint(w, h->client_count);
     json_next_key(w, "subscribers");
     json_uint(w, hub_subscribers(h));
-#define COUNTER_WRITE(member, name)                                                                          \
-    json_next_key(w, name);                                                                                  \
+#define COUNTER_WRITE(member, name) \
+    json_next_key(w, name);         \
     json_uint(w, h->counters.member);
     HUB_COUNTERS(COUNTER_WRITE)
 #undef COUNTER_WRITE

@@ -1,6 +1,7 @@
 /*
- * The hub: local programs on one side, the link on the other, the ring between. It accepts and reads clients, answers
- * requests, and at the end of each turn of the loop writes to each client, once, what waits for it. Loop thread only.
+ * The hub: local programs on one side, the link on the other, the ring between. It accepts and reads clients,
+ * answers requests, and at the end of each turn of the loop writes to each client, once, what waits for it.
+ * Loop thread only.
  */
 #ifndef IMD_HUB_H
 #define IMD_HUB_H

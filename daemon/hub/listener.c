@@ -1,6 +1,6 @@
 /*
- * See listener.h. Whether a socket file is stale is found out by connecting to it. The folder is locked meanwhile, so that of two
- * daemons that start at one moment one wins and the other sees a live socket.
+ * See listener.h. Whether a socket file is stale is found out by connecting to it. The folder is locked
+ * meanwhile, so that of two daemons that start at one moment one wins and the other sees a live socket.
  */
 #include "listener.h"
 

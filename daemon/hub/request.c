@@ -1,6 +1,6 @@
 /*
- * See request.h. A line is scanned once; the handlers look into its tokens. Whatever a handler finds wrong it returns as
- * an error, with a sentence in `detail`; only success is written by the handler itself.
+ * See request.h. A line is scanned once; the handlers look into its tokens. Whatever a handler finds wrong it
+ * returns as an error, with a sentence in `detail`; only success is written by the handler itself.
  */
 #include "request.h"
 
@@ -14,8 +14,8 @@ struct request {
     struct hub *hub;
     struct client *client;
     const struct scan *scan;
-    const char *id; /* its JSON text, in the line */
-    size_t id_len;  /* 0: a notification */
+    const char *id;  /* its JSON text, in the line */
+    size_t id_len;   /* 0: a notification */
     uint32_t params; /* token; 0: none */
     char detail[160];
     const char *limit;
@@ -26,7 +26,7 @@ struct method_row {
     const char *params[4]; /* NULL-terminated: what may be given */
 };
 
-/* ---- Answers ---------------------------------------------------------------------------------------------------------- */
+/* ---- Answers ---- */
 
 static void write_error_head(struct json_writer *w, enum error e, const char *detail)
 {
@@ -117,7 +117,7 @@ void request_answered(struct hub *h, const struct link_answer *a)
     hub_call_free(h, call);
 }
 
-/* ---- Parameters ------------------------------------------------------------------------------------------------------- */
+/* ---- Parameters ---- */
 
 static enum error invalid(struct request *r, const char *format, const char *what)
 {
@@ -168,15 +168,15 @@ static enum error check_params(struct request *r, const struct method_row *row)
     return ERROR_NONE;
 }
 
-/* ---- Methods ------------------------------------------------------------------------------------------------------------ */
+/* ---- Methods ---- */
 
 /* X(name, member of hub_options) */
-#define HELLO_LIMITS(X)                                                                                      \
-    X("maxLine", max_line)                                                                                   \
-    X("maxMessage", max_message)                                                                             \
-    X("maxPending", max_pending)                                                                             \
-    X("maxClients", max_clients)                                                                             \
-    X("maxClientsPerUser", max_clients_per_user)                                                             \
+#define HELLO_LIMITS(X)                          \
+    X("maxLine", max_line)                       \
+    X("maxMessage", max_message)                 \
+    X("maxPending", max_pending)                 \
+    X("maxClients", max_clients)                 \
+    X("maxClientsPerUser", max_clients_per_user) \
     X("ringSize", ring_size)
 
 static enum error handle_hello(struct request *r)
@@ -193,8 +193,8 @@ static enum error handle_hello(struct request *r)
     json_next_key(w, "limits");
     json_literal(w, "{\"depth\":");
     json_int(w, MESSAGE_DEPTH_MAX);
-#define WRITE_LIMIT(name, member)                                                                            \
-    json_next_key(w, name);                                                                                  \
+#define WRITE_LIMIT(name, member) \
+    json_next_key(w, name);       \
     json_uint(w, o->member);
     HELLO_LIMITS(WRITE_LIMIT)
 #undef WRITE_LIMIT
@@ -396,7 +396,7 @@ static const struct method_row METHOD_ROWS[METHOD_COUNT] = {
     [METHOD_STATS] = {handle_stats, {NULL}},
 };
 
-/* ---- Dispatch ------------------------------------------------------------------------------------------------------------ */
+/* ---- Dispatch ---- */
 
 /* The members of the request object itself. */
 struct envelope {
@@ -434,7 +434,9 @@ static const char *open_envelope(struct envelope *e, const struct scan *s)
     return NULL;
 }
 
-/* The id's text as it stands in the line, so that it goes back as it came. False: neither string nor integer. */
+/*
+ * The id's text as it stands in the line, so that it goes back as it came. False: neither string nor integer.
+ */
 static bool take_id(struct request *r, uint32_t token)
 {
     const struct scan_token *t = &r->scan->tokens[token];
@@ -475,8 +477,10 @@ static enum error call_method(struct request *r, const struct envelope *e)
 }
 
 static const enum error SCAN_ERRORS[] = {
-    [SCAN_SYNTAX] = ERROR_PARSE,           [SCAN_DUPLICATE] = ERROR_INVALID_REQUEST,
-    [SCAN_TOO_DEEP] = ERROR_INVALID_PARAMS, [SCAN_RANGE] = ERROR_INVALID_PARAMS,
+    [SCAN_SYNTAX] = ERROR_PARSE,
+    [SCAN_DUPLICATE] = ERROR_INVALID_REQUEST,
+    [SCAN_TOO_DEEP] = ERROR_INVALID_PARAMS,
+    [SCAN_RANGE] = ERROR_INVALID_PARAMS,
     [SCAN_NO_MEMORY] = ERROR_BUSY,
 };
 

@@ -1,6 +1,6 @@
 /*
- * See ring.h. Positions are absolute 64-bit counts; the memory address of one is its low bits. Because of the second mapping a line, or a
- * run of lines, that crosses the end of the ring is contiguous all the same.
+ * See ring.h. Positions are absolute 64-bit counts; the memory address of one is its low bits. Because of the
+ * second mapping a line, or a run of lines, that crosses the end of the ring is contiguous all the same.
  */
 #include "ring.h"
 
@@ -54,7 +54,8 @@ static int map_twice(struct ring *r)
         return -errno;
     r->bytes = at;
     for (unsigned half = 0; half < 2; half++)
-        if (mmap(at + half * r->size, r->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+        if (mmap(at + half * r->size, r->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
+            MAP_FAILED)
             return -errno;
     return 0;
 }
@@ -69,7 +70,8 @@ static int map_index(struct ring *r)
     void *at;
 
     r->index_mask = r->size / RING_LINE_MIN - 1;
-    at = mmap(NULL, index_bytes(r), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    at = mmap(NULL, index_bytes(r), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+              0);
     if (at == MAP_FAILED)
         return -errno;
     r->index = at;
@@ -89,7 +91,7 @@ int ring_init(struct ring *r, size_t size, size_t block_limit)
     return error;
 }
 
-/* ---- What goes ------------------------------------------------------------------------------------------------------ */
+/* ---- What goes ---- */
 
 static void drop_block(struct ring *r, struct ring_entry *e)
 {
@@ -118,13 +120,15 @@ static void evict_oldest(struct ring *r)
 
 static void make_room(struct ring *r, size_t n)
 {
-    while (r->head != r->tail && (r->size - (r->head_byte - r->tail_byte) < n || r->head - r->tail > r->index_mask))
+    while (r->head != r->tail &&
+           (r->size - (r->head_byte - r->tail_byte) < n || r->head - r->tail > r->index_mask))
         evict_oldest(r);
 }
 
 void ring_release_blocks(struct ring *r, uint64_t below)
 {
-    for (uint64_t at = r->blocks_from > r->tail ? r->blocks_from : r->tail; r->block_count && at < below; at++) {
+    for (uint64_t at = r->blocks_from > r->tail ? r->blocks_from : r->tail; r->block_count && at < below;
+         at++) {
         drop_block(r, entry_at(r, at));
         r->blocks_from = at + 1;
     }
@@ -143,7 +147,7 @@ void ring_deinit(struct ring *r)
     *r = (struct ring){0};
 }
 
-/* ---- Writing ---------------------------------------------------------------------------------------------------------- */
+/* ---- Writing ---- */
 
 /* Old blocks go until this much more fits below the limit; false when it is too much by itself. */
 static bool make_block_room(struct ring *r, size_t n)
@@ -257,7 +261,10 @@ static void set_field(struct ring_entry *e, unsigned field, struct place p)
 
 static void fill_entry(struct ring_entry *e, const struct event *event, uint64_t at, size_t len)
 {
-    *e = (struct ring_entry){.at = at, .seq = event->seq, .len = (uint32_t)len, .kind = (uint8_t)event->kind,
+    *e = (struct ring_entry){.at = at,
+                             .seq = event->seq,
+                             .len = (uint32_t)len,
+                             .kind = (uint8_t)event->kind,
                              .conversation = event->fields.conversation};
     set_field(e, RING_FIELD_TYPE, event->fields.type);
     set_field(e, RING_FIELD_FROM, event->fields.from);
@@ -265,7 +272,8 @@ static void fill_entry(struct ring_entry *e, const struct event *event, uint64_t
     set_field(e, RING_FIELD_SIGNAL, event->fields.signal);
 }
 
-/* The line as it stands in the writer's memory moves to where lines begin there, and gives back what it did not use. */
+/* The line as it stands in the writer's memory moves to where lines begin there, and gives back what it did
+ * not use. */
 static void settle_block(struct ring *r, struct ring_entry *e, size_t skip, size_t len)
 {
     struct ring_block *b = r->writer_block;

@@ -1,12 +1,15 @@
 /*
- * The ring: the lines of the last events, each written once, delivered to any number of subscribers from where it stands.
+ * The ring: the lines of the last events, each written once, delivered to any number of subscribers from
+ * where it stands.
  *
- * One byte ring, mapped twice end to end so that every run of lines is contiguous, and an index with one entry a
- * line. Entries are named by their ordinal, which only grows; a subscriber is a cursor (ordinal, offset in the line).
- * A line longer than a quarter of the ring lives in a block of its own that its entry refers to. Not thread-safe.
+ * One byte ring, mapped twice end to end so that every run of lines is contiguous, and an index with one
+ * entry a line. Entries are named by their ordinal, which only grows; a subscriber is a cursor (ordinal,
+ * offset in the line). A line longer than a quarter of the ring lives in a block of its own that its entry
+ * refers to. Not thread-safe.
  *
- * Writing: ring_begin, write with the writer, then ring_end or ring_abandon. What is oldest goes when room is needed; before an
- * entry at or behind `guard` goes, `overtaking` is called, which must move the cursors that are there.
+ * Writing: ring_begin, write with the writer, then ring_end or ring_abandon. What is oldest goes when room is
+ * needed; before an entry at or behind `guard` goes, `overtaking` is called, which must move the cursors that
+ * are there.
  */
 #ifndef IMD_RING_H
 #define IMD_RING_H
@@ -72,14 +75,14 @@ int ring_init(struct ring *r, size_t size, size_t block_limit);
 void ring_deinit(struct ring *r); /* safe to call twice */
 
 /*
- * A writer for one line of about `hint` bytes, which grows as needed; `lead` bytes before it are the caller's too.
- * The writer's base is behind the lead. NULL: no memory.
+ * A writer for one line of about `hint` bytes, which grows as needed; `lead` bytes before it are the caller's
+ * too. The writer's base is behind the lead. NULL: no memory.
  */
 struct json_writer *ring_begin(struct ring *r, size_t hint, size_t lead);
 
 /*
- * The line begins `lead_used` bytes (<= lead) before the writer's base and must end with '\n'; event's places count from the line's
- * first byte. Returns false when the writer had failed: the same as ring_abandon.
+ * The line begins `lead_used` bytes (<= lead) before the writer's base and must end with '\n'; event's places
+ * count from the line's first byte. Returns false when the writer had failed: the same as ring_abandon.
  */
 bool ring_end(struct ring *r, size_t lead_used, const struct event *e);
 void ring_abandon(struct ring *r);

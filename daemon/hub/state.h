@@ -14,19 +14,19 @@
 struct sd_event_source;
 
 /* X(member, name in `stats`) */
-#define HUB_COUNTERS(X)                                                                                      \
-    X(accepted, "accepted")         /* clients */                                                            \
-    X(refused, "refused")           /* clients over MaxClients or MaxClientsPerUser */                       \
-    X(requests, "requests")                                                                                  \
-    X(errors, "errors")             /* requests answered by an error */                                      \
-    X(events, "events")             /* lines that went into the ring */                                      \
-    X(deliveries, "deliveries")     /* lines that were written to a subscriber, whole */                     \
-    X(delivered_bytes, "deliveredBytes")                                                                     \
-    X(flushes, "flushes")           /* writes to clients */                                                  \
-    X(drops, "drops")               /* events that a subscriber missed */                                    \
-    X(gaps, "gaps")                 /* GAPs that told so */                                                  \
-    X(stalled, "stalled")           /* clients disconnected for StallTimeout */                              \
-    X(pauses, "pauses")             /* times the server was not read for a slow subscriber's sake */
+#define HUB_COUNTERS(X)                                                              \
+    X(accepted, "accepted") /* clients */                                            \
+    X(refused, "refused")   /* clients over MaxClients or MaxClientsPerUser */       \
+    X(requests, "requests")                                                          \
+    X(errors, "errors")         /* requests answered by an error */                  \
+    X(events, "events")         /* lines that went into the ring */                  \
+    X(deliveries, "deliveries") /* lines that were written to a subscriber, whole */ \
+    X(delivered_bytes, "deliveredBytes")                                             \
+    X(flushes, "flushes") /* writes to clients */                                    \
+    X(drops, "drops")     /* events that a subscriber missed */                      \
+    X(gaps, "gaps")       /* GAPs that told so */                                    \
+    X(stalled, "stalled") /* clients disconnected for StallTimeout */                \
+    X(pauses, "pauses")   /* times the server was not read for a slow subscriber's sake */
 
 struct hub_counters {
 #define COUNTER_MEMBER(member, name) uint64_t member;

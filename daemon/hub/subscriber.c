@@ -12,7 +12,9 @@ void subscriber_deinit(struct subscriber *s)
     *s = (struct subscriber){0};
 }
 
-/* Lines of the ring itself are bounded by a quarter of the ring: a copy of what is left; blocks are shared. */
+/*
+ * Lines of the ring itself are bounded by a quarter of the ring: a copy of what is left; blocks are shared.
+ */
 static int keep_rest(struct subscriber *s, const struct ring_entry *e, const char *line)
 {
     struct ring_block *b;

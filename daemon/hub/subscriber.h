@@ -1,6 +1,6 @@
 /*
- * A subscriber: a position in the ring. It says what should be written to its socket next and is told how much of
- * that went; it does no I/O and owns no queue. Pure.
+ * A subscriber: a position in the ring. It says what should be written to its socket next and is told how
+ * much of that went; it does no I/O and owns no queue. Pure.
  */
 #ifndef IMD_SUBSCRIBER_H
 #define IMD_SUBSCRIBER_H
@@ -34,9 +34,9 @@ struct subscriber {
 void subscriber_deinit(struct subscriber *s); /* safe to call twice */
 
 /*
- * Begins at the ring's head; one that is subscribed already goes on from where it is, with what it asks for now. A half-written
- * line will be finished. Takes the filter over (NULL: all). 0 or -ENOMEM: nothing has changed, the filter is still
- * the caller's.
+ * Begins at the ring's head; one that is subscribed already goes on from where it is, with what it asks for
+ * now. A half-written line will be finished. Takes the filter over (NULL: all). 0 or -ENOMEM: nothing has
+ * changed, the filter is still the caller's.
  */
 int subscriber_start(struct subscriber *s, const struct ring *r, uint32_t kinds, struct filter *filter);
 
@@ -57,13 +57,15 @@ struct delivery {
 void subscriber_gather(struct subscriber *s, const struct ring *r, const char *own, size_t own_len,
                        struct delivery *d);
 
-/* `n` bytes of it were written. Returns how many of them were the client's own; *lines is how many were finished. */
+/* `n` bytes of it were written. Returns how many of them were the client's own; *lines is how many were
+ * finished. */
 size_t subscriber_advance(struct subscriber *s, const struct ring *r, const struct delivery *d, size_t n,
                           uint32_t *lines);
 
 /*
- * The ring is about to drop the entry at the cursor: moves the cursor to `to`, keeps what is left of a half-written line and notes
- * what is missed, and counts it. 0 or -ENOMEM (then the client must be closed: its stream is torn).
+ * The ring is about to drop the entry at the cursor: moves the cursor to `to`, keeps what is left of a
+ * half-written line and notes what is missed, and counts it. 0 or -ENOMEM (then the client must be closed:
+ * its stream is torn).
  */
 int subscriber_overtake(struct subscriber *s, struct ring *r, uint64_t to, uint64_t *missed);
 

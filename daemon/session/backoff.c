@@ -1,4 +1,6 @@
-/* See backoff.h. Full jitter spreads a crowd that lost its server at one moment evenly over the whole wait. */
+/*
+ * See backoff.h. Full jitter spreads a crowd that lost its server at one moment evenly over the whole wait.
+ */
 #include "backoff.h"
 
 static uint64_t ceiling_ms(const struct backoff *b)
@@ -10,7 +12,8 @@ static uint64_t ceiling_ms(const struct backoff *b)
     return wait < b->max_ms ? wait : b->max_ms;
 }
 
-/* Uniform in [0, limit]: the high word of a 64 x 64 bit product has no noticeable bias for waits of this size. */
+/* Uniform in [0, limit]: the high word of a 64 x 64 bit product has no noticeable bias for waits of this
+ * size. */
 static uint64_t scale(uint64_t random, uint64_t limit)
 {
     return (uint64_t)(((unsigned __int128)random * (limit + 1)) >> 64);

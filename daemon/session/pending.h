@@ -1,6 +1,7 @@
 /*
- * Pending sends by messageId, and the memory of those that were answered lately (so that a duplicate ack is known as one, and a
- * late ack too). All entries come from one pool, made at the start: no malloc per send. Pure; the clock is handed in.
+ * Pending sends by messageId, and the memory of those that were answered lately (so that a duplicate ack is
+ * known as one, and a late ack too). All entries come from one pool, made at the start: no malloc per send.
+ * Pure; the clock is handed in.
  */
 #ifndef IMD_PENDING_H
 #define IMD_PENDING_H
@@ -17,8 +18,8 @@ enum pending_state {
 };
 
 struct pending_entry {
-    struct pending_entry *chain;           /* same bucket, or the free list */
-    struct pending_entry *older, *newer;   /* waiting: by deadline; else: by age */
+    struct pending_entry *chain;         /* same bucket, or the free list */
+    struct pending_entry *older, *newer; /* waiting: by deadline; else: by age */
     void *call;
     uint64_t deadline_ms, sent_us;
     uint32_t hash;
@@ -49,12 +50,12 @@ void pending_deinit(struct pending *p); /* safe to call twice */
 struct pending_entry *pending_find(const struct pending *p, const char *id, size_t len);
 
 /*
- * An id that ended as unknown may be sent again: that is how a caller retries. One that waits, or was answered
- * lately, may not: its ack could not be told from the first one's.
+ * An id that ended as unknown may be sent again: that is how a caller retries. One that waits, or was
+ * answered lately, may not: its ack could not be told from the first one's.
  */
 enum pending_result { PENDING_ADDED = 0, PENDING_FULL, PENDING_KNOWN };
-enum pending_result pending_add(struct pending *p, const char *id, size_t len, void *call, uint64_t deadline_ms,
-                                uint64_t sent_us);
+enum pending_result pending_add(struct pending *p, const char *id, size_t len, void *call,
+                                uint64_t deadline_ms, uint64_t sent_us);
 
 /* Waiting -> unknown or answered, or unknown -> answered. The entry stays findable until it is forgotten. */
 void pending_finish(struct pending *p, struct pending_entry *e, enum pending_state state);

@@ -1,6 +1,7 @@
 /*
- * See session.h. The state that programs see (disconnected, connecting, connected, waiting) is kept apart from what the transport is
- * doing: it may still be closing the last connection while we are already `connecting` again.
+ * See session.h. The state that programs see (disconnected, connecting, connected, waiting) is kept apart
+ * from what the transport is doing: it may still be closing the last connection while we are already
+ * `connecting` again.
  */
 #include "session.h"
 
@@ -21,23 +22,23 @@
 #define PINGS_REMEMBERED 8 /* echoes of pings older than this are taken for somebody else's */
 
 /* X(member, name in `stats`) */
-#define SESSION_COUNTERS(X)                                                                                  \
-    X(frames_in, "framesIn")                                                                                 \
-    X(frames_out, "framesOut")                                                                               \
-    X(messages, "messages")                                                                                  \
-    X(acks, "acks")                                                                                          \
-    X(rejections, "rejections")                                                                              \
-    X(unknowns, "unknowns")                                                                                  \
-    X(late_acks, "lateAcks")                                                                                 \
-    X(duplicate_acks, "duplicateAcks")                                                                       \
-    X(foreign_pings, "foreignPings")                                                                         \
-    X(bad_frames, "badFrames")                                                                               \
-    X(text_frames, "textFrames")                                                                             \
-    X(untellable, "untellable") /* valid, but too large as JSON; announced as GAP */                         \
-    X(attempts, "attempts")                                                                                  \
-    X(connects, "connects")                                                                                  \
-    X(reconnects, "reconnects")                                                                              \
-    X(pings_sent, "pingsSent")                                                                               \
+#define SESSION_COUNTERS(X)                                                          \
+    X(frames_in, "framesIn")                                                         \
+    X(frames_out, "framesOut")                                                       \
+    X(messages, "messages")                                                          \
+    X(acks, "acks")                                                                  \
+    X(rejections, "rejections")                                                      \
+    X(unknowns, "unknowns")                                                          \
+    X(late_acks, "lateAcks")                                                         \
+    X(duplicate_acks, "duplicateAcks")                                               \
+    X(foreign_pings, "foreignPings")                                                 \
+    X(bad_frames, "badFrames")                                                       \
+    X(text_frames, "textFrames")                                                     \
+    X(untellable, "untellable") /* valid, but too large as JSON; announced as GAP */ \
+    X(attempts, "attempts")                                                          \
+    X(connects, "connects")                                                          \
+    X(reconnects, "reconnects")                                                      \
+    X(pings_sent, "pingsSent")                                                       \
     X(pongs_received, "pongsReceived")
 
 struct counters {
@@ -54,10 +55,10 @@ struct last_error {
 };
 
 struct heartbeat {
-    uint64_t next_ms;             /* the next ping */
-    uint64_t inbound_ms;          /* the last byte that came */
-    uint64_t unanswered_ms;       /* the first ping since then; 0: none */
-    uint64_t sent_us;             /* the last ping, until it is answered; 0: answered */
+    uint64_t next_ms;       /* the next ping */
+    uint64_t inbound_ms;    /* the last byte that came */
+    uint64_t unanswered_ms; /* the first ping since then; 0: none */
+    uint64_t sent_us;       /* the last ping, until it is answered; 0: answered */
     uint64_t rtt_us;
     bool rtt_known;
     unsigned newest;
@@ -73,9 +74,9 @@ struct session {
     enum link_reason reason;
     int64_t since_wall_ms;
     uint64_t connected_ms, attempted_ms, retry_ms;
-    bool transport_busy;  /* between open and closed */
-    bool transport_open;  /* frames may be written */
-    bool open_when_idle;  /* as soon as the transport has closed what it still holds */
+    bool transport_busy; /* between open and closed */
+    bool transport_open; /* frames may be written */
+    bool open_when_idle; /* as soon as the transport has closed what it still holds */
     bool paused, shutting_down, closing_down;
     uint64_t shutdown_ms;
 
@@ -140,9 +141,10 @@ void session_configure(struct session *s, const struct session_options *o, struc
     s->retry_ms = earlier(s->retry_ms, now.now_ms + o->reconnect_max_ms);
 }
 
-/* ---- States ------------------------------------------------------------------------------------------------------ */
+/* ---- States ---- */
 
-static void set_state(struct session *s, enum link_state state, enum link_reason reason, struct session_time now)
+static void set_state(struct session *s, enum link_state state, enum link_reason reason,
+                      struct session_time now)
 {
     s->state = state;
     s->reason = reason;
@@ -219,7 +221,8 @@ static void schedule_retry(struct session *s, const struct transport_end *end, s
     uint64_t random = s->transport.random(s->transport.self);
     bool slow = end->reason == LINK_REASON_UNAUTHORIZED;
 
-    s->retry_ms = now.now_ms + (slow ? backoff_at_cap(&s->backoff, random) : backoff_next(&s->backoff, random));
+    s->retry_ms =
+        now.now_ms + (slow ? backoff_at_cap(&s->backoff, random) : backoff_next(&s->backoff, random));
     set_state(s, LINK_WAITING, end->reason, now);
 }
 
@@ -261,7 +264,7 @@ void session_opened(struct session *s, struct session_time now)
     set_state(s, LINK_CONNECTED, LINK_REASON_NONE, now);
 }
 
-/* ---- What local programs ask of the link --------------------------------------------------------------------------- */
+/* ---- What local programs ask of the link ---- */
 
 void session_connect(struct session *s, struct session_time now)
 {
@@ -324,7 +327,8 @@ void session_drained(struct session *s)
     s->listener->relieved(s->listener->self);
 }
 
-/* Somebody plugged a cable in: try at once, but not more often than the shortest wait. Connected: is it still true? */
+/* Somebody plugged a cable in: try at once, but not more often than the shortest wait. Connected: is it still
+ * true? */
 void session_network_changed(struct session *s, struct session_time now)
 {
     uint64_t soonest = s->attempted_ms + s->options.reconnect_min_ms;
@@ -337,7 +341,7 @@ void session_network_changed(struct session *s, struct session_time now)
         s->heartbeat.next_ms = now.now_ms;
 }
 
-/* ---- Frames to the server ------------------------------------------------------------------------------------------- */
+/* ---- Frames to the server ---- */
 
 static void uuid_make(struct session *s, char out[UUID_LENGTH + 1])
 {
@@ -356,15 +360,14 @@ static void uuid_make(struct session *s, char out[UUID_LENGTH + 1])
 }
 
 /*
- * Encodes a message straight into the send queue. 0 with its id in *m, and *frame and *size set: to be committed or
- * taken back by the caller; else the error.
+ * Encodes a message straight into the send queue. 0 with its id in *m, and *frame and *size set: to be
+ * committed or taken back by the caller; else the error.
  */
 static enum error encode_frame(struct session *s, const struct scan *line, uint32_t message, const char *id,
                                struct session_time now, struct encode_message *m, size_t *size,
                                struct encode_error *e)
 {
-    struct encode_defaults d = {
-        .message_id = id, .from = s->options.user_id, .sent_time_ms = now.wall_ms};
+    struct encode_defaults d = {.message_id = id, .from = s->options.user_id, .sent_time_ms = now.wall_ms};
     size_t bound = encode_bound(line, message) + ENCODE_MESSAGE_EXTRA + (d.from ? strlen(d.from) : 0);
     uint8_t *room = s->transport.reserve(s->transport.self, bound);
     struct encode_buffer b;
@@ -395,7 +398,8 @@ static enum error add_pending(struct session *s, struct link_send *r, const stru
     uint64_t timeout_ms = r->timeout_ms ? r->timeout_ms : s->options.ack_timeout_ms;
     uint64_t now_us = s->transport.clock_us(s->transport.self);
 
-    switch (pending_add(&s->pending, m->message_id, m->message_id_len, r->call, now.now_ms + timeout_ms, now_us)) {
+    switch (pending_add(&s->pending, m->message_id, m->message_id_len, r->call, now.now_ms + timeout_ms,
+                        now_us)) {
     case PENDING_ADDED:
         return ERROR_NONE;
     case PENDING_FULL:
@@ -403,7 +407,8 @@ static enum error add_pending(struct session *s, struct link_send *r, const stru
     case PENDING_KNOWN:
         break;
     }
-    return refuse(r, ERROR_CONFLICT, NULL, "this messageId is waiting for its answer, or was answered lately");
+    return refuse(r, ERROR_CONFLICT, NULL,
+                  "this messageId is waiting for its answer, or was answered lately");
 }
 
 enum error session_send(struct session *s, struct link_send *r, struct session_time now)
@@ -433,7 +438,7 @@ enum error session_send(struct session *s, struct link_send *r, struct session_t
     return error;
 }
 
-/* ---- Heartbeat --------------------------------------------------------------------------------------------------------- */
+/* ---- Heartbeat ---- */
 
 static void send_ping(struct session *s, struct session_time now)
 {
@@ -456,8 +461,8 @@ static void send_ping(struct session *s, struct session_time now)
 }
 
 /*
- * When the link counts as dead: PingTimeout after the last byte, but a ping must have had its chance to be answered. UINT64_MAX:
- * no ping is unanswered.
+ * When the link counts as dead: PingTimeout after the last byte, but a ping must have had its chance to be
+ * answered. UINT64_MAX: no ping is unanswered.
  */
 static uint64_t dead_ms(const struct session *s)
 {
@@ -513,7 +518,7 @@ static bool take_ping_echo(struct session *s, const struct decode_frame *f)
     return false;
 }
 
-/* ---- Frames of the server -------------------------------------------------------------------------------------------- */
+/* ---- Frames of the server ---- */
 
 static struct place place_of(const struct decode_string *d)
 {
@@ -643,10 +648,11 @@ void session_text_message(struct session *s, size_t len)
 {
     s->counters.frames_in++;
     s->counters.text_frames++;
-    log_limited(LOG_WARNING, "text frame of %zu bytes from the server dropped: MessagePack frames are binary", len);
+    log_limited(LOG_WARNING, "text frame of %zu bytes from the server dropped: MessagePack frames are binary",
+                len);
 }
 
-/* ---- Time ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Time ---- */
 
 static void expire_pending(struct session *s, struct session_time now)
 {
@@ -718,7 +724,7 @@ bool session_finished(const struct session *s)
     return s->closing_down && !s->transport_busy;
 }
 
-/* ---- What it says of itself ------------------------------------------------------------------------------------------- */
+/* ---- What it says of itself ---- */
 
 static void write_last_error(const struct last_error *e, struct json_writer *w)
 {
@@ -793,8 +799,8 @@ void session_write_stats(const struct session *s, struct json_writer *w)
     struct transport_counters t = s->transport.counters(s->transport.self);
     uint64_t answered = c->acks + c->rejections + c->late_acks;
 
-#define COUNTER_WRITE(member, name)                                                                          \
-    json_next_key(w, name);                                                                                  \
+#define COUNTER_WRITE(member, name) \
+    json_next_key(w, name);         \
     json_uint(w, c->member);
     SESSION_COUNTERS(COUNTER_WRITE)
 #undef COUNTER_WRITE

@@ -1,12 +1,12 @@
 /*
- * The session: one link to one IM server as a state machine. Pure: it does no I/O and reads no clock. What happens comes in as calls
- * with the time; what is to be done goes out through the transport table; what local programs must know goes out
- * through the link_listener table.
+ * The session: one link to one IM server as a state machine. Pure: it does no I/O and reads no clock. What
+ * happens comes in as calls with the time; what is to be done goes out through the transport table; what
+ * local programs must know goes out through the link_listener table.
  *
  *                 connect                      opened                    lost
  *   disconnected ─────────▶ connecting ─────────────────▶ connected ─────────────▶ waiting ─▶ connecting …
  *        ▲                      │ failed: waiting              │
- *        └──────────────────────┴──────────────────────────────┘ disconnect, signal of DisconnectSignals, code of NoReconnectCodes
+ *        └──────────────────────┴──────────────────────────────┘ asked for: see session_disconnect
  *
  * Every send that was accepted ends in exactly one `answered`. Loop thread only.
  */
@@ -64,7 +64,9 @@ int session_new(struct session **out, const struct session_options *o, const str
                 const struct link_listener *l, struct session_time now);
 void session_free(struct session *s); /* NULL is fine; waiting sends are not answered any more */
 
-/* New options from here on; a shorter PingGap or ReconnectMax counts at once; pending_max stays what it was. */
+/*
+ * New options from here on; a shorter PingGap or ReconnectMax counts at once; pending_max stays what it was.
+ */
 void session_configure(struct session *s, const struct session_options *o, struct session_time now);
 
 /* What happens. */
@@ -84,10 +86,12 @@ uint64_t session_deadline(const struct session *s);
 /* What local programs ask; see struct link. */
 enum error session_send(struct session *s, struct link_send *r, struct session_time now);
 void session_connect(struct session *s, struct session_time now);
+/* Also: a signal of DisconnectSignals came, or a close code of NoReconnectCodes. */
 void session_disconnect(struct session *s, enum link_reason reason, struct session_time now);
 void session_reconnect(struct session *s, struct session_time now);
 enum link_state session_state(const struct session *s);
-void session_write_status(const struct session *s, struct json_writer *w, bool whole, struct session_time now);
+void session_write_status(const struct session *s, struct json_writer *w, bool whole,
+                          struct session_time now);
 void session_write_stats(const struct session *s, struct json_writer *w);
 void session_pause(struct session *s, bool on, struct session_time now);
 bool session_congested(const struct session *s);

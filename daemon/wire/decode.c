@@ -70,7 +70,7 @@ const char *decode_result_text(enum decode_result r)
     return texts[r];
 }
 
-/* ---- Heads: what the first bytes of a value say ---------------------------------------------- */
+/* ---- Heads: what the first bytes of a value say ---- */
 
 enum kind {
     KIND_UINT,
@@ -184,7 +184,7 @@ static inline struct head head_read(struct decoder *d)
                          f->kind == KIND_INT ? (uint64_t)(int8_t)first : f->fixed | (first & f->mask)};
 }
 
-/* ---- Writing --------------------------------------------------------------------------------- */
+/* ---- Writing ---- */
 
 static inline size_t text_length(const struct decoder *d)
 {
@@ -223,7 +223,7 @@ static enum decode_result key_finish(struct decoder *d, size_t from)
     return DECODE_OK;
 }
 
-/* ---- Strings, binaries, extensions ----------------------------------------------------------- */
+/* ---- Strings, binaries, extensions ---- */
 
 static inline enum decode_result write_str(struct decoder *d, uint64_t len, char behind)
 {
@@ -393,7 +393,7 @@ static enum decode_result write_other(struct decoder *d, struct head h)
     return append(d->w, ',');
 }
 
-/* ---- Levels ---------------------------------------------------------------------------------- */
+/* ---- Levels ---- */
 
 /* The values of a container lie ahead: `left` of them, each at least one byte. */
 static enum decode_result level_open(struct decoder *d, enum level_kind kind, uint64_t left)
@@ -464,7 +464,7 @@ static inline enum decode_result write_value(struct decoder *d, struct head h)
     }
 }
 
-/* ---- A frame's fields ------------------------------------------------------------------------ */
+/* ---- A frame's fields ---- */
 
 /* The data map's keys that are looked for; no two of the same length, or the switch does not compile. */
 #define DATA_KEYS(X)                    \
@@ -562,7 +562,7 @@ static void frame_note(struct decoder *d, enum field field, const struct head *h
     }
 }
 
-/* ---- The walk -------------------------------------------------------------------------------- */
+/* ---- The walk ---- */
 
 static enum decode_result value_next(struct decoder *d)
 {

@@ -31,7 +31,7 @@ struct walk {
     uint32_t open;  /* the innermost open container */
     unsigned level; /* how many are open */
     unsigned depth_max;
-    bool due; /* a value is due at p */
+    bool due;                   /* a value is due at p */
     enum scan_result objection; /* SCAN_DUPLICATE or SCAN_RANGE, the first that was found */
 };
 
@@ -43,7 +43,8 @@ static enum scan_result fail(struct walk *w, enum scan_result result, const char
     return result;
 }
 
-/* The text is well formed, but must be refused: the walk goes on, so that whoever refuses it can look into it. */
+/* The text is well formed, but must be refused: the walk goes on, so that whoever refuses it can look into
+ * it. */
 static enum scan_result object_to(struct walk *w, enum scan_result result, uint32_t at, const char *why)
 {
     if (w->objection == SCAN_OK) {

@@ -12,8 +12,8 @@
 #include <stdint.h>
 
 /*
- * Well beyond what encode lets pass (MESSAGE_DEPTH_MAX, which it counts exactly): what is nested too deep can then be
- * refused under the request's id.
+ * Well beyond what encode lets pass (MESSAGE_DEPTH_MAX, which it counts exactly): what is nested too deep can
+ * then be refused under the request's id.
  */
 #define SCAN_DEPTH_MAX 254
 
@@ -70,8 +70,9 @@ void scan_deinit(struct scan *s); /* safe to call twice */
  * text[0 … len) is one JSON value with optional white space around it; text[len] must be readable and must
  * not be able to continue a number (the line's '\n' or a NUL serves). The text must stay until the tokens are
  * no longer used. Token 0 is the outermost value. There are at most (len + 1) / 2 tokens. depth_max is at
- * most 255. Unless SCAN_OK, error and error_at say what is wrong, and there are no tokens; but with SCAN_DUPLICATE and
- * SCAN_RANGE, which are found in text that is well formed, there are. The process must run in the C locale (strtod).
+ * most 255. Unless SCAN_OK, error and error_at say what is wrong, and there are no tokens; but with
+ * SCAN_DUPLICATE and SCAN_RANGE, which are found in text that is well formed, there are. The process must run
+ * in the C locale (strtod).
  */
 enum scan_result scan_text(struct scan *s, const char *text, size_t len, unsigned depth_max);
 

@@ -1,6 +1,6 @@
 /*
- * Errors that cross the local socket: one table gives reason, JSON-RPC code, imctl's exit status and a sentence,
- * so that they cannot part. Source: imd-protocol(7), "Errors". Programs switch on the reason.
+ * Errors that cross the local socket: one table gives reason, JSON-RPC code, imctl's exit status and a
+ * sentence, so that they cannot part. Source: imd-protocol(7), "Errors". Programs switch on the reason.
  */
 #ifndef IMD_PROTOCOL_ERROR_H
 #define IMD_PROTOCOL_ERROR_H
@@ -8,21 +8,21 @@
 #include <stddef.h>
 
 /* X(enumerator, reason, JSON-RPC code, exit status, sentence) */
-#define ERRORS(X)                                                                                            \
-    X(ERROR_NONE, "", 0, 0, "success")                                                                       \
-    X(ERROR_PARSE, "parse_error", -32700, 65, "the line is not valid JSON")                                  \
-    X(ERROR_INVALID_REQUEST, "invalid_request", -32600, 65, "not a JSON-RPC 2.0 request")                    \
-    X(ERROR_METHOD_NOT_FOUND, "method_not_found", -32601, 65, "no such method")                              \
-    X(ERROR_INVALID_PARAMS, "invalid_params", -32602, 65, "wrong parameters")                                \
-    X(ERROR_INTERNAL, "internal", -32603, 70, "internal error")                                              \
-    X(ERROR_NOT_CONNECTED, "not_connected", -69, 69, "not connected to the server; nothing was sent")        \
-    X(ERROR_STORAGE, "storage", -74, 74, "cannot store it; the message was not accepted")                    \
-    X(ERROR_BUSY, "busy", -75, 75, "a limit is reached; try again")                                          \
-    X(ERROR_REJECTED, "rejected", -76, 76, "the server rejected the message")                                \
-    X(ERROR_DENIED, "denied", -77, 77, "not allowed for this user")                                          \
-    X(ERROR_TOO_LARGE, "too_large", -78, 65, "over the size limit")                                          \
-    X(ERROR_NOT_FOUND, "not_found", -79, 65, "no such thing")                                                \
-    X(ERROR_CONFLICT, "conflict", -80, 65, "in use, or no longer possible")                                  \
+#define ERRORS(X)                                                                                     \
+    X(ERROR_NONE, "", 0, 0, "success")                                                                \
+    X(ERROR_PARSE, "parse_error", -32700, 65, "the line is not valid JSON")                           \
+    X(ERROR_INVALID_REQUEST, "invalid_request", -32600, 65, "not a JSON-RPC 2.0 request")             \
+    X(ERROR_METHOD_NOT_FOUND, "method_not_found", -32601, 65, "no such method")                       \
+    X(ERROR_INVALID_PARAMS, "invalid_params", -32602, 65, "wrong parameters")                         \
+    X(ERROR_INTERNAL, "internal", -32603, 70, "internal error")                                       \
+    X(ERROR_NOT_CONNECTED, "not_connected", -69, 69, "not connected to the server; nothing was sent") \
+    X(ERROR_STORAGE, "storage", -74, 74, "cannot store it; the message was not accepted")             \
+    X(ERROR_BUSY, "busy", -75, 75, "a limit is reached; try again")                                   \
+    X(ERROR_REJECTED, "rejected", -76, 76, "the server rejected the message")                         \
+    X(ERROR_DENIED, "denied", -77, 77, "not allowed for this user")                                   \
+    X(ERROR_TOO_LARGE, "too_large", -78, 65, "over the size limit")                                   \
+    X(ERROR_NOT_FOUND, "not_found", -79, 65, "no such thing")                                         \
+    X(ERROR_CONFLICT, "conflict", -80, 65, "in use, or no longer possible")                           \
     X(ERROR_UNKNOWN, "unknown", -124, 124, "no answer from the server; it may or may not have arrived")
 
 #define ERROR_FIRST(id, ...) id,

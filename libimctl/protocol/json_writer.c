@@ -23,7 +23,7 @@ bool json_grow(struct json_writer *w, size_t need)
     return false;
 }
 
-/* ---- Integers -------------------------------------------------------------------------------- */
+/* ---- Integers ---- */
 
 static const char digit_pairs[200] = "00010203040506070809101112131415161718192021222324"
                                      "25262728293031323334353637383940414243444546474849"
@@ -106,7 +106,7 @@ void json_int(struct json_writer *w, int64_t value)
     w->at += 1 + length;
 }
 
-/* ---- Doubles --------------------------------------------------------------------------------- */
+/* ---- Doubles ---- */
 
 /* d.ddd x 10^exponent: digits without trailing zeros, at least one. */
 struct decimal {
@@ -248,7 +248,7 @@ void json_double(struct json_writer *w, double value)
     json_raw(w, text, (size_t)(at - text));
 }
 
-/* ---- Strings --------------------------------------------------------------------------------- */
+/* ---- Strings ---- */
 
 /*
  * The bytes that do not stand for themselves: below 0x20, '"', '\', above 0x7f. In the result the lowest bit
@@ -441,7 +441,8 @@ static const uint8_t *write_non_ascii(struct json_writer *w, const uint8_t *p, c
     return p;
 }
 
-/* The string from the first special byte on. There is room for (end - p) bytes, and it stays so to the end.
+/*
+ * The string from the first special byte on. There is room for (end - p) bytes, and it stays so to the end.
  */
 static void write_string_rest(struct json_writer *w, const uint8_t *p, const uint8_t *end)
 {
@@ -492,7 +493,7 @@ void json_cstring(struct json_writer *w, const char *text)
     json_quoted(w, text, strlen(text));
 }
 
-/* ---- Base64 ---------------------------------------------------------------------------------- */
+/* ---- Base64 ---- */
 
 static const char base64_digits[64] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 

@@ -21,7 +21,8 @@ struct json_writer {
     char *base; /* first byte of the text */
     char *at;   /* next byte to be written */
     char *end;  /* first byte that must not be written */
-    /* Makes room for `need` more bytes at `at`; may move the text (base, at, end change). false: it cannot.
+    /*
+     * Makes room for `need` more bytes at `at`; may move the text (base, at, end change). false: it cannot.
      */
     bool (*grow)(struct json_writer *w, size_t need);
     void *owner; /* for grow */

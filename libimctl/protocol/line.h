@@ -9,8 +9,8 @@
  *     line_reader_filled(&r, got)
  *     while ((k = line_reader_next(&r, &line, &len)) != LINE_NONE) ...
  *
- * A line is given without its '\n', which stays in the buffer behind it (so a parser may rely on line[len] == '\n').
- * It is valid until the next line_reader_room. Not thread-safe.
+ * A line is given without its '\n', which stays in the buffer behind it (so a parser may rely on line[len] ==
+ * '\n'). It is valid until the next line_reader_room. Not thread-safe.
  */
 #ifndef IMD_PROTOCOL_LINE_H
 #define IMD_PROTOCOL_LINE_H

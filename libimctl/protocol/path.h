@@ -1,4 +1,6 @@
-/* Where the socket of an account is, for daemon and programs alike. Source: imd-protocol(7), "Local socket". */
+/*
+ * Where the socket of an account is, for daemon and programs alike. Source: imd-protocol(7), "Local socket".
+ */
 #ifndef IMD_PROTOCOL_PATH_H
 #define IMD_PROTOCOL_PATH_H
 
@@ -21,8 +23,8 @@ int socket_path_system(const char *account, char out[SOCKET_PATH_MAX + 1]);
 int socket_path_user(const char *account, char out[SOCKET_PATH_MAX + 1]);
 
 /*
- * What a program connects to: $IMCTL_SOCKET if set and not empty, else the user's own socket if one exists there,
- * else the system's. Returns as above.
+ * What a program connects to: $IMCTL_SOCKET if set and not empty, else the user's own socket if one exists
+ * there, else the system's. Returns as above.
  */
 int socket_path_connect(const char *account, char out[SOCKET_PATH_MAX + 1]);
 

@@ -11,71 +11,71 @@
 #include <stddef.h>
 
 /* X(enumerator, word on the wire, short word that people and filters use) */
-#define MESSAGE_TYPES(X)                                                                                     \
-    X(MESSAGE_TYPE_TEXT, "TxtMsg", "text")                                                                   \
-    X(MESSAGE_TYPE_IMAGE, "ImgMsg", "image")                                                                 \
-    X(MESSAGE_TYPE_FILE, "FileMsg", "file")                                                                  \
-    X(MESSAGE_TYPE_PING, "PingMsg", "ping")                                                                  \
+#define MESSAGE_TYPES(X)                     \
+    X(MESSAGE_TYPE_TEXT, "TxtMsg", "text")   \
+    X(MESSAGE_TYPE_IMAGE, "ImgMsg", "image") \
+    X(MESSAGE_TYPE_FILE, "FileMsg", "file")  \
+    X(MESSAGE_TYPE_PING, "PingMsg", "ping")  \
     X(MESSAGE_TYPE_SIGNAL, "SignalMsg", "signal")
 
 /* The upstream document writes this where its own table says TxtMsg: both count as text. */
 #define MESSAGE_TYPE_TEXT_ALIAS "TextMsg"
 
 /* X(enumerator, number on the wire, word) */
-#define CONVERSATION_TYPES(X)                                                                                \
-    X(CONVERSATION_SERVER, 0, "server")                                                                      \
-    X(CONVERSATION_PRIVATE, 1, "private")                                                                    \
-    X(CONVERSATION_DISCUSSION, 2, "discussion")                                                              \
-    X(CONVERSATION_GROUP, 3, "group")                                                                        \
-    X(CONVERSATION_CHATROOM, 4, "chatroom")                                                                  \
+#define CONVERSATION_TYPES(X)                   \
+    X(CONVERSATION_SERVER, 0, "server")         \
+    X(CONVERSATION_PRIVATE, 1, "private")       \
+    X(CONVERSATION_DISCUSSION, 2, "discussion") \
+    X(CONVERSATION_GROUP, 3, "group")           \
+    X(CONVERSATION_CHATROOM, 4, "chatroom")     \
     X(CONVERSATION_SYSTEM, 5, "system")
 
 /* X(enumerator, word): states of the link to the server */
-#define LINK_STATES(X)                                                                                       \
-    X(LINK_DISCONNECTED, "disconnected") /* on purpose; no try is scheduled */                               \
-    X(LINK_CONNECTING, "connecting")                                                                         \
-    X(LINK_CONNECTED, "connected")                                                                           \
+#define LINK_STATES(X)                                                         \
+    X(LINK_DISCONNECTED, "disconnected") /* on purpose; no try is scheduled */ \
+    X(LINK_CONNECTING, "connecting")                                           \
+    X(LINK_CONNECTED, "connected")                                             \
     X(LINK_WAITING, "waiting") /* lost; the next try is scheduled */
 
 /* X(enumerator, word): why the link is in its state */
-#define LINK_REASONS(X)                                                                                      \
-    X(LINK_REASON_NONE, "")                                                                                  \
-    X(LINK_REASON_REQUESTED, "requested")         /* a local program asked for it */                         \
-    X(LINK_REASON_SERVER_SIGNAL, "server_signal") /* a signal of DisconnectSignals */                        \
-    X(LINK_REASON_CLOSED, "closed")               /* the server ended the connection */                      \
-    X(LINK_REASON_CLOSE_CODE, "close_code")       /* ... with a code of NoReconnectCodes */                  \
-    X(LINK_REASON_REFUSED, "refused")             /* nobody listens there */                                 \
-    X(LINK_REASON_UNREACHABLE, "unreachable")     /* no route, or no answer in time */                       \
-    X(LINK_REASON_DNS, "dns")                     /* the name could not be resolved */                       \
-    X(LINK_REASON_TLS, "tls")                     /* handshake or certificate */                             \
-    X(LINK_REASON_UNAUTHORIZED, "unauthorized")   /* HTTP 401 or 403 on the upgrade */                       \
-    X(LINK_REASON_UPGRADE, "upgrade")             /* any other answer than 101 to the upgrade */             \
-    X(LINK_REASON_TIMEOUT, "timeout")             /* connected, but the upgrade was never answered */        \
-    X(LINK_REASON_HEARTBEAT, "heartbeat")         /* nothing came for PingTimeout: a half-open link */       \
-    X(LINK_REASON_PROTOCOL, "protocol")           /* the server broke the websocket protocol */              \
-    X(LINK_REASON_TOO_LARGE, "too_large")         /* the server sent a message above MaxMessage */           \
-    X(LINK_REASON_CREDENTIALS, "credentials")     /* HeaderFile, CertFile or KeyFile cannot be read */       \
-    X(LINK_REASON_PROXY, "proxy")                 /* the proxy refused or does not answer */                 \
+#define LINK_REASONS(X)                                                                                \
+    X(LINK_REASON_NONE, "")                                                                            \
+    X(LINK_REASON_REQUESTED, "requested")         /* a local program asked for it */                   \
+    X(LINK_REASON_SERVER_SIGNAL, "server_signal") /* a signal of DisconnectSignals */                  \
+    X(LINK_REASON_CLOSED, "closed")               /* the server ended the connection */                \
+    X(LINK_REASON_CLOSE_CODE, "close_code")       /* ... with a code of NoReconnectCodes */            \
+    X(LINK_REASON_REFUSED, "refused")             /* nobody listens there */                           \
+    X(LINK_REASON_UNREACHABLE, "unreachable")     /* no route, or no answer in time */                 \
+    X(LINK_REASON_DNS, "dns")                     /* the name could not be resolved */                 \
+    X(LINK_REASON_TLS, "tls")                     /* handshake or certificate */                       \
+    X(LINK_REASON_UNAUTHORIZED, "unauthorized")   /* HTTP 401 or 403 on the upgrade */                 \
+    X(LINK_REASON_UPGRADE, "upgrade")             /* any other answer than 101 to the upgrade */       \
+    X(LINK_REASON_TIMEOUT, "timeout")             /* connected, but the upgrade was never answered */  \
+    X(LINK_REASON_HEARTBEAT, "heartbeat")         /* nothing came for PingTimeout: a half-open link */ \
+    X(LINK_REASON_PROTOCOL, "protocol")           /* the server broke the websocket protocol */        \
+    X(LINK_REASON_TOO_LARGE, "too_large")         /* the server sent a message above MaxMessage */     \
+    X(LINK_REASON_CREDENTIALS, "credentials")     /* HeaderFile, CertFile or KeyFile cannot be read */ \
+    X(LINK_REASON_PROXY, "proxy")                 /* the proxy refused or does not answer */           \
     X(LINK_REASON_SHUTDOWN, "shutdown")           /* the daemon is being stopped */
 
 /* X(enumerator, word): kinds of events; the word is the method of the notification */
-#define EVENT_KINDS(X)                                                                                       \
-    X(EVENT_MESSAGE, "MESSAGE")                                                                              \
-    X(EVENT_SENT, "SENT")                                                                                    \
-    X(EVENT_STATUS, "STATUS")                                                                                \
-    X(EVENT_OUTBOX, "OUTBOX")                                                                                \
+#define EVENT_KINDS(X)          \
+    X(EVENT_MESSAGE, "MESSAGE") \
+    X(EVENT_SENT, "SENT")       \
+    X(EVENT_STATUS, "STATUS")   \
+    X(EVENT_OUTBOX, "OUTBOX")   \
     X(EVENT_GAP, "GAP")
 
 /* X(enumerator, word): methods that a client may call */
-#define METHODS(X)                                                                                           \
-    X(METHOD_HELLO, "hello")                                                                                 \
-    X(METHOD_SEND, "send")                                                                                   \
-    X(METHOD_SUBSCRIBE, "subscribe")                                                                         \
-    X(METHOD_UNSUBSCRIBE, "unsubscribe")                                                                     \
-    X(METHOD_STATUS, "status")                                                                               \
-    X(METHOD_CONNECT, "connect")                                                                             \
-    X(METHOD_DISCONNECT, "disconnect")                                                                       \
-    X(METHOD_RECONNECT, "reconnect")                                                                         \
+#define METHODS(X)                       \
+    X(METHOD_HELLO, "hello")             \
+    X(METHOD_SEND, "send")               \
+    X(METHOD_SUBSCRIBE, "subscribe")     \
+    X(METHOD_UNSUBSCRIBE, "unsubscribe") \
+    X(METHOD_STATUS, "status")           \
+    X(METHOD_CONNECT, "connect")         \
+    X(METHOD_DISCONNECT, "disconnect")   \
+    X(METHOD_RECONNECT, "reconnect")     \
     X(METHOD_STATS, "stats")
 
 #define VOCABULARY_FIRST(id, ...) id,
@@ -133,7 +133,8 @@ int link_state_parse(const char *word, size_t len);
 int event_kind_parse(const char *word, size_t len);
 int method_parse(const char *word, size_t len);
 
-/* The wire name for a short word (`text` -> `TxtMsg`); NULL when it is no short word: then it stands for itself. */
+/* The wire name for a short word (`text` -> `TxtMsg`); NULL when it is no short word: then it stands for
+ * itself. */
 const char *message_type_from_word(const char *word, size_t len);
 
 #endif

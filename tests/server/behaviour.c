@@ -40,7 +40,7 @@ static void behaviour_reset_ack(struct behaviour *behaviour)
 
 void behaviour_init(struct behaviour *behaviour)
 {
-    *behaviour = (struct behaviour){ .ping = ACK_ECHO, .leave = ACK_ECHO };
+    *behaviour = (struct behaviour){.ping = ACK_ECHO, .leave = ACK_ECHO};
     behaviour_reset_ack(behaviour);
 }
 
@@ -114,8 +114,8 @@ static void delayed_free(struct delayed *delayed)
 }
 
 /*
- * Timers of one microsecond fire newest first in lws, but answers with one delay are to go out in the order they came:
- * the frames of those that are older move up by one, and the oldest is the one that goes.
+ * Timers of one microsecond fire newest first in lws, but answers with one delay are to go out in the order
+ * they came: the frames of those that are older move up by one, and the oldest is the one that goes.
  */
 static void delayed_fire(lws_sorted_usec_list_t *timer)
 {
@@ -139,7 +139,10 @@ static void delayed_add(struct server *server, struct frame *frame)
     struct behaviour *behaviour = &server->behaviour;
     struct delayed *delayed = memory_get(sizeof(*delayed));
 
-    *delayed = (struct delayed){ .server = server, .frame = frame_ref(frame), .next = behaviour->delayed, .delay_ms = (unsigned)behaviour->delay_ms };
+    *delayed = (struct delayed){.server = server,
+                                .frame = frame_ref(frame),
+                                .next = behaviour->delayed,
+                                .delay_ms = (unsigned)behaviour->delay_ms};
     if (delayed->next)
         delayed->next->prev = delayed;
     behaviour->delayed = delayed;

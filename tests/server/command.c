@@ -117,12 +117,9 @@ static const char *command_headers(struct server *server, json_t *request, json_
         return wrong;
     if (names && !json_is_array(names))
         return "names: a list of strings";
-    json_array_foreach(names, i, name)
-        if (!json_is_string(name))
-            return "names: a list of strings";
+    json_array_foreach(names, i, name) if (!json_is_string(name)) return "names: a list of strings";
     picked = names || !gate->last_headers ? json_object() : json_copy(gate->last_headers);
-    json_array_foreach(names, i, name)
-        header_pick(gate->last_headers, json_string_value(name), picked);
+    json_array_foreach(names, i, name) header_pick(gate->last_headers, json_string_value(name), picked);
     if (gate->last_uri)
         json_object_set(reply, "uri", gate->last_uri);
     json_object_set_new(reply, "headers", picked);
@@ -280,24 +277,24 @@ static const struct command_row {
     const char *name;
     command_fn *run;
 } commands[] = {
-    { "stats", command_stats },
-    { "received", command_received },
-    { "record", command_record },
-    { "headers", command_headers },
-    { "mode", command_mode },
-    { "push", push_command },
-    { "push_json", push_json_command },
-    { "push_many", push_many_command },
-    { "push_big", push_big_command },
-    { "raw", command_raw },
-    { "drop", command_drop },
-    { "close", command_close },
-    { "stop_reading", command_stop_reading },
-    { "start_reading", command_start_reading },
-    { "stop_listening", command_stop_listening },
-    { "start_listening", command_start_listening },
-    { "upgrade", command_upgrade },
-    { "quit", command_quit },
+    {"stats", command_stats},
+    {"received", command_received},
+    {"record", command_record},
+    {"headers", command_headers},
+    {"mode", command_mode},
+    {"push", push_command},
+    {"push_json", push_json_command},
+    {"push_many", push_many_command},
+    {"push_big", push_big_command},
+    {"raw", command_raw},
+    {"drop", command_drop},
+    {"close", command_close},
+    {"stop_reading", command_stop_reading},
+    {"start_reading", command_start_reading},
+    {"stop_listening", command_stop_listening},
+    {"start_listening", command_start_listening},
+    {"upgrade", command_upgrade},
+    {"quit", command_quit},
 };
 
 static const char *command_dispatch(struct server *server, const char *name, json_t *request, json_t *reply)

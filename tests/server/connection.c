@@ -220,7 +220,7 @@ static void connection_open(struct connection *connection, struct lws *wsi)
 {
     struct server *server = server_of(wsi);
 
-    *connection = (struct connection){ .server = server, .wsi = wsi, .next = server->connections.first };
+    *connection = (struct connection){.server = server, .wsi = wsi, .next = server->connections.first};
     connection->is_sham = tap_is_tampered(lws_get_socket_fd(wsi));
     if (connection->next)
         connection->next->prev = connection;

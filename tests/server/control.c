@@ -40,7 +40,7 @@ size_t control_session_size(void)
 
 static int control_listen(const char *path)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct stat st;
     mode_t old;
     int fd, result;
@@ -66,7 +66,7 @@ static int control_listen(const char *path)
 
 bool control_start(struct server *server, const char *path)
 {
-    lws_sock_file_fd_type fd = { .filefd = control_listen(path) };
+    lws_sock_file_fd_type fd = {.filefd = control_listen(path)};
 
     if (fd.filefd < 0)
         return false;
@@ -104,7 +104,7 @@ static void controller_open(struct controller *controller, struct lws *wsi)
 {
     struct server *server = server_of(wsi);
 
-    *controller = (struct controller){ .server = server, .wsi = wsi, .next = server->control.first };
+    *controller = (struct controller){.server = server, .wsi = wsi, .next = server->control.first};
     if (controller->next)
         controller->next->prev = controller;
     server->control.first = controller;

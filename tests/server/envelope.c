@@ -49,25 +49,25 @@ static bool node_read_sized(const unsigned char *p, size_t left, struct node *no
     static const struct {
         unsigned char width, extra, is_array, is_map;
     } sized[256] = {
-        [0xc4] = { 1, 0, 0, 0 }, [0xc5] = { 2, 0, 0, 0 }, [0xc6] = { 4, 0, 0, 0 }, [0xc7] = { 1, 1, 0, 0 },
-        [0xc8] = { 2, 1, 0, 0 }, [0xc9] = { 4, 1, 0, 0 }, [0xd9] = { 1, 0, 0, 0 }, [0xda] = { 2, 0, 0, 0 },
-        [0xdb] = { 4, 0, 0, 0 }, [0xdc] = { 2, 0, 1, 0 }, [0xdd] = { 4, 0, 1, 0 }, [0xde] = { 2, 0, 0, 1 },
-        [0xdf] = { 4, 0, 0, 1 },
+        [0xc4] = {1, 0, 0, 0}, [0xc5] = {2, 0, 0, 0}, [0xc6] = {4, 0, 0, 0}, [0xc7] = {1, 1, 0, 0},
+        [0xc8] = {2, 1, 0, 0}, [0xc9] = {4, 1, 0, 0}, [0xd9] = {1, 0, 0, 0}, [0xda] = {2, 0, 0, 0},
+        [0xdb] = {4, 0, 0, 0}, [0xdc] = {2, 0, 1, 0}, [0xdd] = {4, 0, 1, 0}, [0xde] = {2, 0, 0, 1},
+        [0xdf] = {4, 0, 0, 1},
     };
     size_t width = sized[*p].width;
     uint64_t n;
 
     if (!width) {
-        *node = (struct node){ .size = fixed_size(*p) };
+        *node = (struct node){.size = fixed_size(*p)};
         return true;
     }
     if (left < 1 + width)
         return false;
     n = read_be(p + 1, width);
     if (sized[*p].is_array || sized[*p].is_map)
-        *node = (struct node){ .size = 1 + width, .children = sized[*p].is_map ? 2 * n : n };
+        *node = (struct node){.size = 1 + width, .children = sized[*p].is_map ? 2 * n : n};
     else
-        *node = (struct node){ .size = 1 + width + sized[*p].extra + n };
+        *node = (struct node){.size = 1 + width + sized[*p].extra + n};
     return true;
 }
 
@@ -76,13 +76,13 @@ static bool node_read(const unsigned char *p, size_t left, struct node *node)
     if (*p == 0xc1) /* the one byte that MessagePack never uses */
         return false;
     if (*p <= 0x7f || *p >= 0xe0)
-        *node = (struct node){ .size = 1 };
+        *node = (struct node){.size = 1};
     else if (*p <= 0x8f)
-        *node = (struct node){ .size = 1, .children = 2 * (uint64_t)(*p & 0x0f) };
+        *node = (struct node){.size = 1, .children = 2 * (uint64_t)(*p & 0x0f)};
     else if (*p <= 0x9f)
-        *node = (struct node){ .size = 1, .children = *p & 0x0f };
+        *node = (struct node){.size = 1, .children = *p & 0x0f};
     else if (*p <= 0xbf)
-        *node = (struct node){ .size = 1 + (uint64_t)(*p & 0x1f) };
+        *node = (struct node){.size = 1 + (uint64_t)(*p & 0x1f)};
     else if (!node_read_sized(p, left, node))
         return false;
     /* Each child takes a byte at least: what cannot be there is refused before anybody counts to it. */
@@ -105,8 +105,8 @@ static bool slice_take(struct slice *from, struct slice *value)
         left -= node.size;
         pending += node.children - 1;
     }
-    *value = (struct slice){ from->at, from->len - left };
-    *from = (struct slice){ p, left };
+    *value = (struct slice){from->at, from->len - left};
+    *from = (struct slice){p, left};
     return true;
 }
 
@@ -120,7 +120,7 @@ static struct slice slice_text(struct slice value)
         head = 1;
     else if (b >= 0xd9 && b <= 0xdb)
         head = 1 + ((size_t)1 << (b - 0xd9));
-    return head ? (struct slice){ value.at + head, value.len - head } : (struct slice){ NULL, 0 };
+    return head ? (struct slice){value.at + head, value.len - head} : (struct slice){NULL, 0};
 }
 
 static bool slice_is(struct slice text, const char *word)
@@ -139,13 +139,13 @@ static bool map_open(struct slice *value, uint32_t *n)
     if ((b & 0xf0) != 0x80 && b != 0xde && b != 0xdf)
         return false;
     *n = (uint32_t)(node.children / 2);
-    *value = (struct slice){ value->at + node.size, value->len - node.size };
+    *value = (struct slice){value->at + node.size, value->len - node.size};
     return true;
 }
 
 static struct slice content_text(struct slice content)
 {
-    struct slice text = { NULL, 0 };
+    struct slice text = {NULL, 0};
     struct slice key, value;
     uint32_t n;
 
@@ -173,10 +173,10 @@ static void message_note(struct message *message, struct slice key, struct slice
 
 bool message_read(struct message *message, const void *bytes, size_t len)
 {
-    struct slice rest = { bytes, len };
+    struct slice rest = {bytes, len};
     struct slice key, value;
 
-    *message = (struct message){ 0 };
+    *message = (struct message){0};
     if (!map_open(&rest, &message->n_entries))
         return false;
     message->entries = rest;
@@ -361,7 +361,8 @@ static void pack_json_object(msgpack_packer *pk, json_t *object)
     json_t *value;
 
     msgpack_pack_map(pk, json_object_size(object));
-    json_object_foreach(object, key, value) {
+    json_object_foreach(object, key, value)
+    {
         pack_text(pk, key);
         pack_json(pk, value);
     }
@@ -373,8 +374,7 @@ static void pack_json_array(msgpack_packer *pk, json_t *array)
     size_t i;
 
     msgpack_pack_array(pk, json_array_size(array));
-    json_array_foreach(array, i, value)
-        pack_json(pk, value);
+    json_array_foreach(array, i, value) pack_json(pk, value);
 }
 
 /* Recursive, but bounded: jansson itself reads no deeper than 2048. */

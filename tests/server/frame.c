@@ -10,7 +10,7 @@ struct frame *frame_new(enum frame_kind kind, const void *bytes, size_t len)
 {
     struct frame *frame = memory_get(sizeof(*frame) + LWS_PRE + len);
 
-    *frame = (struct frame){ .refs = 1, .kind = kind, .len = len };
+    *frame = (struct frame){.refs = 1, .kind = kind, .len = len};
     if (bytes)
         memcpy(frame_payload(frame), bytes, len);
     return frame;

@@ -29,17 +29,17 @@ struct gate_status {
 };
 
 static const struct gate_status statuses[] = {
-    { "200", "OK", "" },
-    { "302", "Found", "Location: %s\r\n" },
-    { "307", "Temporary Redirect", "Location: %s\r\n" },
-    { "400", "Bad Request", "" },
-    { "401", "Unauthorized", "WWW-Authenticate: Basic realm=\"im\"\r\n" },
-    { "403", "Forbidden", "" },
-    { "404", "Not Found", "" },
-    { "429", "Too Many Requests", "" },
-    { "500", "Internal Server Error", "" },
-    { "502", "Bad Gateway", "" },
-    { "503", "Service Unavailable", "" },
+    {"200", "OK", ""},
+    {"302", "Found", "Location: %s\r\n"},
+    {"307", "Temporary Redirect", "Location: %s\r\n"},
+    {"400", "Bad Request", ""},
+    {"401", "Unauthorized", "WWW-Authenticate: Basic realm=\"im\"\r\n"},
+    {"403", "Forbidden", ""},
+    {"404", "Not Found", ""},
+    {"429", "Too Many Requests", ""},
+    {"500", "Internal Server Error", ""},
+    {"502", "Bad Gateway", ""},
+    {"503", "Service Unavailable", ""},
 };
 
 static bool port_parse(const char *text, in_port_t *port)
@@ -127,7 +127,7 @@ bool gate_start(struct server *server)
 
 static void gate_hold(struct server *server, int client)
 {
-    lws_sock_file_fd_type fd = { .filefd = client };
+    lws_sock_file_fd_type fd = {.filefd = client};
 
     lws_adopt_descriptor_vhost(server->vhost, LWS_ADOPT_RAW_FILE_DESC, fd, GATE_HELD_PROTOCOL, NULL);
 }
@@ -188,7 +188,7 @@ size_t gate_held_size(void)
 
 static void held_add(struct gate *gate, struct held *held, struct lws *wsi)
 {
-    *held = (struct held){ .next = gate->held, .wsi = wsi };
+    *held = (struct held){.next = gate->held, .wsi = wsi};
     if (held->next)
         held->next->prev = held;
     gate->held = held;
@@ -240,7 +240,7 @@ int gate_held_callback(struct lws *wsi, enum lws_callback_reasons reason, void *
 
 void gate_cut(int fd, bool with_rst)
 {
-    struct sockaddr none = { .sa_family = AF_UNSPEC };
+    struct sockaddr none = {.sa_family = AF_UNSPEC};
 
     /* Dissolving the association resets an open TCP connection at once, whoever holds the file descriptor. */
     if (!with_rst || connect(fd, &none, sizeof(none)) < 0)
@@ -258,7 +258,7 @@ size_t gate_drop_held(struct gate *gate, bool with_rst)
 
 bool gate_set_answer(struct gate *gate, const char *answer, const char *location, long long times)
 {
-    static const char *const words[] = { "ok", "silent", "garbage", "badaccept" };
+    static const char *const words[] = {"ok", "silent", "garbage", "badaccept"};
     static_assert(GATE_BADACCEPT == 3, "the words stand in the order of enum gate_answer");
     const struct gate_status *status = NULL;
     size_t word = 0;

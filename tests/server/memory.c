@@ -48,5 +48,5 @@ void bytes_consume(struct bytes *bytes, size_t len)
 void bytes_deinit(struct bytes *bytes)
 {
     free(bytes->data);
-    *bytes = (struct bytes){ 0 };
+    *bytes = (struct bytes){0};
 }

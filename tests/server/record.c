@@ -33,7 +33,7 @@ static void record_grow(struct record *record)
 
 void record_add(struct record *record, const void *bytes, size_t len, bool is_ping)
 {
-    struct record_entry entry = { .len = len, .is_ping = is_ping };
+    struct record_entry entry = {.len = len, .is_ping = is_ping};
 
     if (record->is_off)
         return;
@@ -66,5 +66,5 @@ void record_deinit(struct record *record)
 {
     record_clear(record);
     free(record->entries);
-    *record = (struct record){ 0 };
+    *record = (struct record){0};
 }

@@ -71,11 +71,11 @@ static void parse_tls(struct arguments *arguments, int argc, char **argv)
 static struct arguments parse_arguments(int argc, char **argv)
 {
     static const struct option options[] = {
-        { "listen", required_argument, NULL, 'l' },    { "tls", required_argument, NULL, 't' },
-        { "client-ca", required_argument, NULL, 'a' }, { "control", required_argument, NULL, 'c' },
-        { "verbose", no_argument, NULL, 'v' },         { 0 },
+        {"listen", required_argument, NULL, 'l'},    {"tls", required_argument, NULL, 't'},
+        {"client-ca", required_argument, NULL, 'a'}, {"control", required_argument, NULL, 'c'},
+        {"verbose", no_argument, NULL, 'v'},         {0},
     };
-    struct arguments arguments = { .listen = "127.0.0.1:0" };
+    struct arguments arguments = {.listen = "127.0.0.1:0"};
     int option;
 
     /* "+": in order, as parse_tls needs it. */
@@ -119,20 +119,20 @@ static bool is_readable(const char *path)
 
 static bool context_create(struct server *server, const struct arguments *arguments)
 {
-    static const lws_retry_bo_t no_pings = { 0 }; /* lws would ping idle peers after five minutes */
+    static const lws_retry_bo_t no_pings = {0}; /* lws would ping idle peers after five minutes */
     enum { HELD = 4, CONTROL = 5 };
     static struct lws_protocols protocols[] = {
-        { .name = "im",
-          .callback = connection_callback,
-          .per_session_data_size = sizeof(struct connection),
-          .rx_buffer_size = BUFFER_SIZE,
-          .tx_packet_size = SEND_SIZE },
-        { .name = GATE_LISTENER_PROTOCOL, .callback = gate_listener_callback },
-        { .name = CONTROL_LISTENER_PROTOCOL, .callback = control_listener_callback },
-        { .name = SIGNAL_PROTOCOL, .callback = signal_callback },
-        [HELD] = { .name = GATE_HELD_PROTOCOL, .callback = gate_held_callback },
-        [CONTROL] = { .name = CONTROL_PROTOCOL, .callback = control_callback },
-        { 0 },
+        {.name = "im",
+         .callback = connection_callback,
+         .per_session_data_size = sizeof(struct connection),
+         .rx_buffer_size = BUFFER_SIZE,
+         .tx_packet_size = SEND_SIZE},
+        {.name = GATE_LISTENER_PROTOCOL, .callback = gate_listener_callback},
+        {.name = CONTROL_LISTENER_PROTOCOL, .callback = control_listener_callback},
+        {.name = SIGNAL_PROTOCOL, .callback = signal_callback},
+        [HELD] = {.name = GATE_HELD_PROTOCOL, .callback = gate_held_callback},
+        [CONTROL] = {.name = CONTROL_PROTOCOL, .callback = control_callback},
+        {0},
     };
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN_SERVER,

@@ -11,10 +11,10 @@ struct stats_row {
     json_int_t (*get)(const struct server *server);
 };
 
-#define STAT(function, expression)                                                                           \
-    static json_int_t function(const struct server *server)                                                  \
-    {                                                                                                        \
-        return (json_int_t)(expression);                                                                     \
+#define STAT(function, expression)                          \
+    static json_int_t function(const struct server *server) \
+    {                                                       \
+        return (json_int_t)(expression);                    \
     }
 
 STAT(stat_connections, server->connections.open)
@@ -36,23 +36,23 @@ STAT(stat_held, server->gate.n_held)
 STAT(stat_close_code, server->count.last_close_code)
 
 static const struct stats_row stats_rows[] = {
-    { "connections", stat_connections },
-    { "accepted", stat_accepted },
-    { "upgrades", stat_upgrades },
-    { "tcp", stat_tcp },
-    { "frames", stat_frames },
-    { "pings", stat_pings },
-    { "wsPings", stat_ws_pings },
-    { "wsPongs", stat_ws_pongs },
-    { "bytes", stat_bytes },
-    { "text", stat_text },
-    { "invalid", stat_invalid },
-    { "recorded", stat_recorded },
-    { "lost", stat_lost },
-    { "queued", stat_queued },
-    { "delayed", stat_delayed },
-    { "held", stat_held },
-    { "lastCloseCode", stat_close_code },
+    {"connections", stat_connections},
+    {"accepted", stat_accepted},
+    {"upgrades", stat_upgrades},
+    {"tcp", stat_tcp},
+    {"frames", stat_frames},
+    {"pings", stat_pings},
+    {"wsPings", stat_ws_pings},
+    {"wsPongs", stat_ws_pongs},
+    {"bytes", stat_bytes},
+    {"text", stat_text},
+    {"invalid", stat_invalid},
+    {"recorded", stat_recorded},
+    {"lost", stat_lost},
+    {"queued", stat_queued},
+    {"delayed", stat_delayed},
+    {"held", stat_held},
+    {"lastCloseCode", stat_close_code},
 };
 
 #define N_STATS (sizeof(stats_rows) / sizeof(*stats_rows))
@@ -70,7 +70,7 @@ const char *stats_wait_parse(json_t *request, struct stats_wait *wait)
 {
     const char *cmd, *stat, *wrong;
 
-    *wait = (struct stats_wait){ .min = LLONG_MIN, .max = LLONG_MAX, .timeout_ms = 5000 };
+    *wait = (struct stats_wait){.min = LLONG_MIN, .max = LLONG_MAX, .timeout_ms = 5000};
     wrong = request_unpack(request, "{s:s, s:s, s?I, s?I, s?I !}", "cmd", &cmd, "stat", &stat, "min",
                            &wait->min, "max", &wait->max, "timeoutMs", &wait->timeout_ms);
     if (wrong)

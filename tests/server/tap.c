@@ -52,7 +52,7 @@ void tap_open(int fd)
     if (fd >= all.max_fd)
         return;
     all.taps[fd] = memory_get(sizeof(struct tap));
-    *all.taps[fd] = (struct tap){ .answer = GATE_OK };
+    *all.taps[fd] = (struct tap){.answer = GATE_OK};
 }
 
 void tap_close(int fd)

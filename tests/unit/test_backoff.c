@@ -54,8 +54,10 @@ static void test_at_the_cap(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_doubles_up_to_the_cap),      cmocka_unit_test(test_jitter_is_full),
-        cmocka_unit_test(test_many_attempts_do_not_overflow), cmocka_unit_test(test_reset),
+        cmocka_unit_test(test_doubles_up_to_the_cap),
+        cmocka_unit_test(test_jitter_is_full),
+        cmocka_unit_test(test_many_attempts_do_not_overflow),
+        cmocka_unit_test(test_reset),
         cmocka_unit_test(test_at_the_cap),
     };
 

@@ -504,8 +504,7 @@ static void any_bytes_are_an_error_or_a_config(void **state)
     assert_true(loaded > 0);
 }
 
-/* ---- Reload and print
- * ------------------------------------------------------------------------------------------- */
+/* ---- Reload and print ---- */
 
 static void changes_are_named(void **state)
 {

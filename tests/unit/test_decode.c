@@ -1037,7 +1037,8 @@ static void pack_random(msgpack_packer *p, int depth, int key_depth)
     }
 }
 
-/* msgpack-c believes every count and reserves memory for it: so counts are checked first, and its depth (32).
+/*
+ * msgpack-c believes every count and reserves memory for it: so counts are checked first, and its depth (32).
  */
 static bool is_safe(const uint8_t **at, const uint8_t *end, int depth)
 {

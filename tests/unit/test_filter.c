@@ -36,7 +36,8 @@ struct line {
     char text[256];
 };
 
-static struct line make(const char *type, const char *from, const char *to, const char *signal, int32_t conversation)
+static struct line make(const char *type, const char *from, const char *to, const char *signal,
+                        int32_t conversation)
 {
     struct line l = {.entry.conversation = conversation};
     const char *values[] = {type, from, to, signal};
@@ -53,8 +54,8 @@ static struct line make(const char *type, const char *from, const char *to, cons
     return l;
 }
 
-static bool matches(const char *filter, const char *type, const char *from, const char *to, const char *signal,
-                    int32_t conversation)
+static bool matches(const char *filter, const char *type, const char *from, const char *to,
+                    const char *signal, int32_t conversation)
 {
     struct fixture f;
     struct line l = make(type, from, to, signal, conversation);
@@ -81,7 +82,8 @@ static void test_one_of_a_list(void **state)
 
 static void test_all_lists(void **state)
 {
-    const char *f = "{\"from\":[\"bob\"],\"to\":[\"me\"],\"signalName\":[\"go\"],\"messageType\":[\"signal\"]}";
+    const char *f =
+        "{\"from\":[\"bob\"],\"to\":[\"me\"],\"signalName\":[\"go\"],\"messageType\":[\"signal\"]}";
 
     assert_true(matches(f, "SignalMsg", "bob", "me", "go", 0));
     assert_false(matches(f, "SignalMsg", "bob", "me", "stop", 0));
@@ -131,18 +133,23 @@ static void test_what_is_wrong(void **state)
     assert_wrong("{\"form\":[\"bob\"]}", "filter: unknown key \"form\"");
     assert_wrong("{\"from\":\"bob\"}", "filter: \"from\" must be a list");
     assert_wrong("{\"from\":[7]}", "filter: \"from\" must be a list of strings");
-    assert_wrong("{\"conversationType\":[6]}",
-                 "filter: \"conversationType\" must be a list of conversation types (0 to 5, or their words)");
-    assert_wrong("{\"conversationType\":[\"grup\"]}",
-                 "filter: \"conversationType\" must be a list of conversation types (0 to 5, or their words)");
+    assert_wrong(
+        "{\"conversationType\":[6]}",
+        "filter: \"conversationType\" must be a list of conversation types (0 to 5, or their words)");
+    assert_wrong(
+        "{\"conversationType\":[\"grup\"]}",
+        "filter: \"conversationType\" must be a list of conversation types (0 to 5, or their words)");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_empty_matches_all),  cmocka_unit_test(test_one_of_a_list),
-        cmocka_unit_test(test_all_lists),          cmocka_unit_test(test_text_has_two_names),
-        cmocka_unit_test(test_conversations),      cmocka_unit_test(test_escapes_are_compared_as_they_stand_in_lines),
+        cmocka_unit_test(test_empty_matches_all),
+        cmocka_unit_test(test_one_of_a_list),
+        cmocka_unit_test(test_all_lists),
+        cmocka_unit_test(test_text_has_two_names),
+        cmocka_unit_test(test_conversations),
+        cmocka_unit_test(test_escapes_are_compared_as_they_stand_in_lines),
         cmocka_unit_test(test_what_is_wrong),
     };
 

@@ -51,7 +51,8 @@ static int imd_teardown(void **state)
 
 /* ---- The program ---- */
 
-/* Starts imctl with these words; in is what its standard input reads, out its standard output (-1: a pipe).
+/*
+ * Starts imctl with these words; in is what its standard input reads, out its standard output (-1: a pipe).
  */
 static void start_with(int out, char **words)
 {

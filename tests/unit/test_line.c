@@ -12,7 +12,8 @@
 
 #define KEPT (64 * 1024)
 
-/* Everything that came out so far, one character in front of each: '+' a line, '!' a line that was too long.
+/*
+ * Everything that came out so far, one character in front of each: '+' a line, '!' a line that was too long.
  */
 static char seen[512];
 

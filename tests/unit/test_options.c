@@ -1,4 +1,5 @@
-/* The command line of imd: each option, each error text, and where the places come from that were not given.
+/*
+ * The command line of imd: each option, each error text, and where the places come from that were not given.
  */
 #include "options.h"
 #include "path.h"

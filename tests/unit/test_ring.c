@@ -65,7 +65,8 @@ static void test_lines_are_contiguous(void **state)
 
     setup(&r, 0);
     assert_true(put(&r, 100, 'a', 100, LEAD));
-    assert_true(put(&r, 200, 'b', 10, 5)); /* part of the lead is not used: the line moves up to its neighbour */
+    assert_true(
+        put(&r, 200, 'b', 10, 5)); /* part of the lead is not used: the line moves up to its neighbour */
     assert_true(put(&r, 300, 'c', 300, 0));
     assert_line(&r, 0, 100, 'a');
     assert_line(&r, 1, 200, 'b');
@@ -217,10 +218,14 @@ static void test_index_runs_full_before_the_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines_are_contiguous),       cmocka_unit_test(test_across_the_end),
-        cmocka_unit_test(test_guard_is_told),              cmocka_unit_test(test_growing_into_a_block),
-        cmocka_unit_test(test_blocks_have_a_limit),        cmocka_unit_test(test_a_block_outlives_its_entry),
-        cmocka_unit_test(test_abandon_leaves_no_trace),    cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_lines_are_contiguous),
+        cmocka_unit_test(test_across_the_end),
+        cmocka_unit_test(test_guard_is_told),
+        cmocka_unit_test(test_growing_into_a_block),
+        cmocka_unit_test(test_blocks_have_a_limit),
+        cmocka_unit_test(test_a_block_outlives_its_entry),
+        cmocka_unit_test(test_abandon_leaves_no_trace),
+        cmocka_unit_test(test_fields),
         cmocka_unit_test(test_index_runs_full_before_the_bytes),
     };
 

@@ -1,6 +1,6 @@
 /*
- * session: the state machine alone, with a transport and a listener that write down what they are asked. Time is a
- * number that the tests set.
+ * session: the state machine alone, with a transport and a listener that write down what they are asked. Time
+ * is a number that the tests set.
  */
 #include "session.h"
 
@@ -47,7 +47,7 @@ static void assert_log(struct world *w, const char *expected)
     w->log[0] = '\0';
 }
 
-/* ---- the fake transport ---------------------------------------------------------------------------------------------- */
+/* ---- the fake transport ---- */
 
 static void fake_open(void *self)
 {
@@ -106,7 +106,7 @@ static struct transport_counters fake_counters(void *self)
     return (struct transport_counters){0};
 }
 
-/* ---- the fake hub ------------------------------------------------------------------------------------------------------ */
+/* ---- the fake hub ---- */
 
 static struct json_writer *fake_begin(void *self, size_t hint)
 {
@@ -154,15 +154,25 @@ static void fake_relieved(void *self)
     note("relieved ");
 }
 
-static const struct session_transport TRANSPORT = {
-    .open = fake_open,   .reserve = fake_reserve, .commit = fake_commit, .congested = fake_congested,
-    .ping = fake_ping,   .close = fake_close,     .abort = fake_abort,   .pause = fake_pause,
-    .clock_us = fake_clock, .random = fake_random, .counters = fake_counters};
+static const struct session_transport TRANSPORT = {.open = fake_open,
+                                                   .reserve = fake_reserve,
+                                                   .commit = fake_commit,
+                                                   .congested = fake_congested,
+                                                   .ping = fake_ping,
+                                                   .close = fake_close,
+                                                   .abort = fake_abort,
+                                                   .pause = fake_pause,
+                                                   .clock_us = fake_clock,
+                                                   .random = fake_random,
+                                                   .counters = fake_counters};
 
-static const struct link_listener LISTENER = {
-    .begin = fake_begin, .publish = fake_publish,   .abandon = fake_abandon,
-    .lost = fake_lost,   .answered = fake_answered, .status_changed = fake_status_changed,
-    .relieved = fake_relieved};
+static const struct link_listener LISTENER = {.begin = fake_begin,
+                                              .publish = fake_publish,
+                                              .abandon = fake_abandon,
+                                              .lost = fake_lost,
+                                              .answered = fake_answered,
+                                              .status_changed = fake_status_changed,
+                                              .relieved = fake_relieved};
 
 static const char *const SIGNALS[] = {"bye", "kicked", NULL};
 static const uint16_t CODES[] = {4001, 4002};
@@ -282,7 +292,7 @@ static void receive(struct world *w, int code, const char *type, const char *id,
     session_message(w->session, f, n, w->time);
 }
 
-/* ---- connecting ---------------------------------------------------------------------------------------------------------- */
+/* ---- connecting ---- */
 
 static void test_connects_and_reconnects_with_backoff(void **state)
 {
@@ -291,15 +301,18 @@ static void test_connects_and_reconnects_with_backoff(void **state)
     session_connect(w->session, w->time);
     assert_log(w, "open [\"state\":\"connecting\",\"reason\":\"requested\",\"time\":1700000000000] ");
     refuse(w, LINK_REASON_REFUSED);
-    assert_log(w, "[\"state\":\"waiting\",\"reason\":\"refused\",\"attempt\":1,\"nextRetryMs\":500,\"time\":1700000000000] ");
+    assert_log(w, "[\"state\":\"waiting\",\"reason\":\"refused\",\"attempt\":1,\"nextRetryMs\":500,\"time\":"
+                  "1700000000000] ");
     assert_int_equal(session_deadline(w->session), 1500);
     tick_at(w, 1499);
     assert_log(w, "");
     tick_at(w, 1500);
-    assert_log(w, "open [\"state\":\"connecting\",\"reason\":\"refused\",\"attempt\":1,\"time\":1700000000000] ");
+    assert_log(
+        w, "open [\"state\":\"connecting\",\"reason\":\"refused\",\"attempt\":1,\"time\":1700000000000] ");
     refuse(w, LINK_REASON_REFUSED);
     assert_int_equal(session_deadline(w->session), 2500);
-    assert_log(w, "[\"state\":\"waiting\",\"reason\":\"refused\",\"attempt\":2,\"nextRetryMs\":1000,\"time\":1700000000000] ");
+    assert_log(w, "[\"state\":\"waiting\",\"reason\":\"refused\",\"attempt\":2,\"nextRetryMs\":1000,\"time\":"
+                  "1700000000000] ");
     for (int i = 0; i < 50; i++) { /* for ever */
         tick_at(w, session_deadline(w->session));
         refuse(w, LINK_REASON_UNREACHABLE);
@@ -347,13 +360,15 @@ static void test_network_change_cuts_the_wait_short(void **state)
 
     session_connect(w->session, w->time);
     for (int i = 0; i < 9; i++) {
-        tick_at(w, session_deadline(w->session) == UINT64_MAX ? w->time.now_ms : session_deadline(w->session));
+        tick_at(w,
+                session_deadline(w->session) == UINT64_MAX ? w->time.now_ms : session_deadline(w->session));
         refuse(w, LINK_REASON_UNREACHABLE);
     }
     assert_int_equal(session_deadline(w->session) - w->time.now_ms, 30000);
     w->time.now_ms += 100;
     session_network_changed(w->session, w->time);
-    assert_int_equal(session_deadline(w->session) - w->time.now_ms, 400); /* not more often than ReconnectMin */
+    assert_int_equal(session_deadline(w->session) - w->time.now_ms,
+                     400); /* not more often than ReconnectMin */
     w->time.now_ms += 1000;
     session_network_changed(w->session, w->time);
     assert_int_equal(session_deadline(w->session), w->time.now_ms - 600);
@@ -378,7 +393,8 @@ static void test_never_after_disconnect(void **state)
 
     connect_now(w);
     session_disconnect(w->session, LINK_REASON_REQUESTED, w->time);
-    assert_log(w, "close(1000,requested) [\"state\":\"disconnected\",\"reason\":\"requested\",\"time\":1700000000000] ");
+    assert_log(w, "close(1000,requested) "
+                  "[\"state\":\"disconnected\",\"reason\":\"requested\",\"time\":1700000000000] ");
     lose(w, LINK_REASON_REQUESTED, 0);
     assert_log(w, "");
     assert_int_equal(session_deadline(w->session), UINT64_MAX);
@@ -409,7 +425,8 @@ static void test_disconnect_while_waiting(void **state)
     refuse(w, LINK_REASON_DNS);
     w->log[0] = '\0';
     session_disconnect(w->session, LINK_REASON_REQUESTED, w->time);
-    assert_log(w, "[\"state\":\"disconnected\",\"reason\":\"requested\",\"attempt\":1,\"time\":1700000000000] ");
+    assert_log(w,
+               "[\"state\":\"disconnected\",\"reason\":\"requested\",\"attempt\":1,\"time\":1700000000000] ");
     assert_int_equal(session_deadline(w->session), UINT64_MAX);
 }
 
@@ -419,7 +436,9 @@ static void test_reconnect(void **state)
 
     connect_now(w);
     session_reconnect(w->session, w->time);
-    assert_log(w, "close(1000,requested) [\"state\":\"connecting\",\"reason\":\"requested\",\"time\":1700000000000] ");
+    assert_log(
+        w,
+        "close(1000,requested) [\"state\":\"connecting\",\"reason\":\"requested\",\"time\":1700000000000] ");
     lose(w, LINK_REASON_REQUESTED, 0);
     assert_log(w, "open ");
 }
@@ -454,13 +473,17 @@ static void test_disconnect_signal(void **state)
     assert_int_equal(session_deadline(w->session), UINT64_MAX);
 }
 
-/* ---- sends ---------------------------------------------------------------------------------------------------------------- */
+/* ---- sends ---- */
 
 static void test_frame_bytes(void **state)
 {
-    static const char expected[] = "\x87\xa9messageId\xa1" "a\xabmessageType\xa6TxtMsg\xb0" "conversationType\x00"
-                                   "\xa4" "from\xa2me\xa2to\xa6server\xa8sentTime\xcf\x00\x00\x01\x8b\xcf\xe5\x68\x00"
-                                   "\xb0messageDirection\x01";
+    static const char expected[] =
+        "\x87\xa9messageId\xa1"
+        "a\xabmessageType\xa6TxtMsg\xb0"
+        "conversationType\x00"
+        "\xa4"
+        "from\xa2me\xa2to\xa6server\xa8sentTime\xcf\x00\x00\x01\x8b\xcf\xe5\x68\x00"
+        "\xb0messageDirection\x01";
     struct world *w = *state;
 
     connect_now(w);
@@ -476,7 +499,8 @@ static void test_ack_and_duplicate(void **state)
     connect_now(w);
     assert_int_equal(send_id(w, "a"), ERROR_NONE);
     receive(w, 0, NULL, "a", NULL);
-    assert_log(w, "frame a:acked(\"code\":0,\"data\":{\"messageId\":\"a\"}) SENT(\"code\":0,\"data\":{\"messageId\":\"a\"}) ");
+    assert_log(w, "frame a:acked(\"code\":0,\"data\":{\"messageId\":\"a\"}) "
+                  "SENT(\"code\":0,\"data\":{\"messageId\":\"a\"}) ");
     receive(w, 0, NULL, "a", NULL);
     assert_log(w, "dropped ");
     assert_int_equal(send_id(w, "a"), ERROR_CONFLICT);
@@ -489,7 +513,8 @@ static void test_rejection(void **state)
     connect_now(w);
     assert_int_equal(send_id(w, "a"), ERROR_NONE);
     receive(w, 7, NULL, "a", NULL);
-    assert_log(w, "frame a:rejected(\"code\":7,\"data\":{\"messageId\":\"a\"}) SENT(\"code\":7,\"data\":{\"messageId\":\"a\"}) ");
+    assert_log(w, "frame a:rejected(\"code\":7,\"data\":{\"messageId\":\"a\"}) "
+                  "SENT(\"code\":7,\"data\":{\"messageId\":\"a\"}) ");
 }
 
 static void test_timeout_and_late_ack(void **state)
@@ -542,7 +567,7 @@ static void test_limits_of_a_send(void **state)
     assert_int_equal(send_id(w, "5"), ERROR_NONE);
 }
 
-/* ---- heartbeat ------------------------------------------------------------------------------------------------------------ */
+/* ---- heartbeat ---- */
 
 /* The messageId of the frame that was sent last: the only str8 in it, 36 bytes. */
 static void last_id(const struct world *w, char out[37])
@@ -574,8 +599,9 @@ static void test_heartbeat_interval_and_rtt(void **state)
     json_writer_init(&out, text, sizeof text - 1);
     session_write_status(w->session, &out, true, w->time);
     *out.at = '\0';
-    assert_string_equal(text, "\"state\":\"connected\",\"since\":1700000000000,\"url\":\"ws://x/\",\"userId\":\"me\","
-                              "\"pingGapMs\":6000,\"rttMs\":25.0,\"lastInboundMs\":0,\"pending\":0");
+    assert_string_equal(
+        text, "\"state\":\"connected\",\"since\":1700000000000,\"url\":\"ws://x/\",\"userId\":\"me\","
+              "\"pingGapMs\":6000,\"rttMs\":25.0,\"lastInboundMs\":0,\"pending\":0");
     tick_at(w, 13000);
     assert_log(w, "frame ping ");
 }
@@ -646,12 +672,15 @@ static void test_foreign_pings_are_dropped(void **state)
     assert_log(w, "dropped dropped ");
 }
 
-/* ---- frames ---------------------------------------------------------------------------------------------------------------- */
+/* ---- frames ---- */
 
 static void test_what_is_a_message(void **state)
 {
     struct world *w = *state;
-    static const uint8_t notice[] = "\x82\xa6" "errMsg\xa5" "close\xa4" "code\x04";
+    static const uint8_t notice[] = "\x82\xa6"
+                                    "errMsg\xa5"
+                                    "close\xa4"
+                                    "code\x04";
 
     connect_now(w);
     receive(w, 0, "TxtMsg", "not ours", NULL);
@@ -686,7 +715,7 @@ static void test_too_large_as_json_is_announced(void **state)
     assert_log(w, "dropped lost(too_large) ");
 }
 
-/* ---- the end ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the end ---- */
 
 static void test_shutdown_waits_for_acks(void **state)
 {

@@ -1,6 +1,6 @@
 /*
- * subscriber: whatever sizes the socket takes, what comes out is whole lines, in order, own bytes only between lines,
- * and what is missing is exactly what the gap says.
+ * subscriber: whatever sizes the socket takes, what comes out is whole lines, in order, own bytes only
+ * between lines, and what is missing is exactly what the gap says.
  */
 #include "subscriber.h"
 
@@ -36,14 +36,18 @@ static void wire_add(struct wire *w, const struct iovec *v, size_t n)
     }
 }
 
-/* A line `M <seq> <padding>\n`; kind M or S (STATUS has no seq of its own: numbered all the same for the test). */
+/* A line `M <seq> <padding>\n`; kind M or S (STATUS has no seq of its own: numbered all the same for the
+ * test). */
 static void put(struct ring *r, enum event_kind kind, uint64_t number, size_t padding)
 {
     struct json_writer *w = ring_begin(r, padding + 64, 0);
     struct event e = {.kind = kind, .seq = kind == EVENT_STATUS ? 0 : number};
     char head[40];
 
-    snprintf(head, sizeof head, "%c %llu ", kind == EVENT_STATUS ? 'S' : kind == EVENT_SENT ? 'A' : 'M',
+    snprintf(head, sizeof head, "%c %llu ",
+             kind == EVENT_STATUS ? 'S'
+             : kind == EVENT_SENT ? 'A'
+                                  : 'M',
              (unsigned long long)number);
     json_text(w, head);
     for (size_t i = 0; i < padding; i++)
@@ -52,8 +56,8 @@ static void put(struct ring *r, enum event_kind kind, uint64_t number, size_t pa
     assert_true(ring_end(r, 0, &e));
 }
 
-static size_t write_some(struct subscriber *s, const struct ring *r, struct wire *w, const char *own, size_t own_len,
-                         size_t max)
+static size_t write_some(struct subscriber *s, const struct ring *r, struct wire *w, const char *own,
+                         size_t own_len, size_t max)
 {
     struct delivery d;
     uint32_t lines;
@@ -173,7 +177,7 @@ static void test_vectors_never_run_out(void **state)
     ring_deinit(&r);
 }
 
-/* ---- Everything at random ---------------------------------------------------------------------------------------- */
+/* ---- Everything at random ---- */
 
 struct world {
     struct ring ring;
@@ -220,7 +224,8 @@ static unsigned run_random(unsigned seed, bool filtered)
                                             (unsigned long long)x.s.gap_from, (unsigned long long)x.s.gap_to);
                 x.s.gap_from = x.s.gap_to = 0;
             }
-            own_at += write_some(&x.s, &x.ring, &x.wire, own + own_at, own_len - own_at, 1 + (size_t)rand() % 900);
+            own_at +=
+                write_some(&x.s, &x.ring, &x.wire, own + own_at, own_len - own_at, 1 + (size_t)rand() % 900);
             x.ring.guard = x.s.cursor;
         }
     }
