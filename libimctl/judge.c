@@ -1,6 +1,6 @@
 /*
  * jansson only judges. What is sent is the caller's own text, because jansson cannot hold unsigned 64-bit
- * integers. A file of its own: jansson's json_string is not the one of protocol/json_writer.h.
+ * integers.
  */
 #include "judge.h"
 

@@ -437,14 +437,13 @@ struct given {
 static enum message_key message_key_find(const struct scan *s, uint32_t key)
 {
     const struct scan_token *t = &s->tokens[key];
-    enum message_key k = 0;
-    for (; k < MESSAGE_KEY_COUNT; k++) {
-        if (t->escaped
-                ? scan_string_equals(s, key, message_keys[k].name)
-                : t->len == message_keys[k].len && memcmp(s->text + t->at, message_keys[k].name, t->len) == 0)
-            break;
+    for (enum message_key k = 0; k < MESSAGE_KEY_COUNT; k++) {
+        if (t->escaped && scan_string_equals(s, key, message_keys[k].name))
+            return k;
+        if (t->len == message_keys[k].len && memcmp(s->text + t->at, message_keys[k].name, t->len) == 0)
+            return k; /* no name has a backslash */
     }
-    return k;
+    return MESSAGE_KEY_COUNT;
 }
 
 static bool has_shape(const struct scan *s, uint32_t token, enum shape shape)
@@ -521,15 +520,14 @@ static int message_id_fill(const struct scan *s, uint32_t token, const struct en
     return refuse(e, "\"" KEY_MESSAGE_ID "\" is longer than %d bytes", MESSAGE_ID_MAX);
 }
 
-/* Which keys are added to those that the caller gave. */
+/* Which keys are added to those that the caller gave. given_check has seen that "to" is missing only for type
+ * 0. */
 static unsigned defaults_wanted(const struct given *g, const struct encode_defaults *d)
 {
-    unsigned wanted = 1u << MESSAGE_TYPE | 1u << MESSAGE_ID | 1u << MESSAGE_CONVERSATION |
+    unsigned wanted = 1u << MESSAGE_TYPE | 1u << MESSAGE_ID | 1u << MESSAGE_CONVERSATION | 1u << MESSAGE_TO |
                       1u << MESSAGE_SENT_TIME | 1u << MESSAGE_DIRECTION;
     if (d->from)
         wanted |= 1u << MESSAGE_FROM;
-    if (g->conversation == CONVERSATION_SERVER)
-        wanted |= 1u << MESSAGE_TO;
     for (enum message_key k = 0; k < MESSAGE_KEY_COUNT; k++)
         if (g->token[k])
             wanted &= ~(1u << k);

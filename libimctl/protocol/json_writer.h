@@ -79,12 +79,6 @@ void json_double(struct json_writer *w, double value);
  */
 void json_quoted(struct json_writer *w, const char *bytes, size_t len);
 void json_cstring(struct json_writer *w, const char *text);
-#ifndef JANSSON_H
-static inline void json_string(struct json_writer *w, const char *bytes, size_t len)
-{
-    json_quoted(w, bytes, len);
-}
-#endif
 
 /* The same without the quotes around it. */
 void json_string_inner(struct json_writer *w, const char *bytes, size_t len);

@@ -9,10 +9,7 @@
 
 #include "random_json.h"
 
-/* jansson declares a json_string too; ours is the one that is called here. */
-#define json_string jansson_string
 #include <jansson.h>
-#undef json_string
 #include <msgpack.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -91,7 +88,7 @@ static void write_scalar(const struct scan *s, uint32_t token, struct json_write
         json_double(w, scan_double(s, token));
     } else if (t->type == SCAN_STRING) {
         char *bytes = allocate(t->len + 1);
-        json_string(w, bytes, scan_string_copy(s, token, bytes));
+        json_quoted(w, bytes, scan_string_copy(s, token, bytes));
         free(bytes);
     } else {
         json_raw(w, s->text + t->at, t->len);
