@@ -52,8 +52,7 @@ static int64_t suspended_ms(void)
     return clock_ms(CLOCK_BOOTTIME) - monotonic;
 }
 
-/* ---- addresses, routes, links
- * -------------------------------------------------------------------------------------- */
+/* ---- addresses, routes, links ---- */
 
 static int on_quiet(sd_event_source *s, uint64_t usec, void *self)
 {
@@ -104,8 +103,7 @@ static int watch_netlink(struct netwatch *n)
     return sd_event_add_io(n->event, &n->netlink_source, n->netlink, EPOLLIN, on_netlink, n);
 }
 
-/* ---- resume
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- resume ---- */
 
 static int arm_clock_set(struct netwatch *n)
 {
@@ -143,9 +141,6 @@ static int watch_clock(struct netwatch *n)
         return r;
     return sd_event_add_io(n->event, &n->clock_set_source, n->clock_set, EPOLLIN, on_clock_set, n);
 }
-
-/* --------------------------------------------------------------------------------------------------------------------
- */
 
 static int watch(struct netwatch *n)
 {

@@ -63,8 +63,7 @@ static int job_new(struct job **out, const char *host)
     return 0;
 }
 
-/* ---- the thread
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- the thread ---- */
 
 static bool is_known(const struct resolve_result *r, const char *address)
 {
@@ -130,8 +129,7 @@ static int start_thread(struct job *j)
     return -r;
 }
 
-/* ---- the loop
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- the loop ---- */
 
 static int on_done(sd_event_source *s, int fd, uint32_t events, void *self)
 {

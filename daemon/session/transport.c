@@ -91,8 +91,7 @@ struct transport {
     struct transport_counters ended; /* of connections that are gone */
 };
 
-/* ---- verdicts
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- verdicts ---- */
 
 /* Of several addresses' failures the one that says most is told. */
 static const unsigned char telling[LINK_REASON_COUNT] = {
@@ -173,8 +172,7 @@ static void judge(struct transport *t, int error)
         note_end(t, LINK_REASON_TIMEOUT, "the server took the connection and never answered the upgrade");
 }
 
-/* ---- ending
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- ending ---- */
 
 static void run_later(struct transport *t)
 {
@@ -232,8 +230,7 @@ static void arm_deadline(struct transport *t)
     sd_event_source_set_enabled(t->deadline, SD_EVENT_ONESHOT);
 }
 
-/* ---- dialing
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- dialing ---- */
 
 static const lws_retry_bo_t no_keepalive = {0}; /* lws' own pings: the session has its heartbeat */
 
@@ -351,8 +348,7 @@ static int on_later(sd_event_source *s, void *self)
     return 0;
 }
 
-/* ---- lws: before it is open
- * ---------------------------------------------------------------------------------------- */
+/* ---- lws: before it is open ---- */
 
 static void note_socket(struct transport *t, struct lws *wsi)
 {
@@ -429,8 +425,7 @@ static int on_established(struct transport *t, struct lws *wsi, void *in, size_t
     return 0;
 }
 
-/* ---- lws: reading
- * -------------------------------------------------------------------------------------------------- */
+/* ---- lws: reading ---- */
 
 static void tell_alive(struct transport *t)
 {
@@ -525,8 +520,7 @@ static int on_peer_close(struct transport *t, struct lws *wsi, void *in, size_t 
     return 0;
 }
 
-/* ---- lws: writing
- * -------------------------------------------------------------------------------------------------- */
+/* ---- lws: writing ---- */
 
 static void want_writable(struct transport *t)
 {
@@ -589,8 +583,7 @@ static int on_writable(struct transport *t, struct lws *wsi, void *in, size_t le
     return 0;
 }
 
-/* ---- lws: the end
- * -------------------------------------------------------------------------------------------------- */
+/* ---- lws: the end ---- */
 
 /* Neither side has said goodbye: the peer's TCP is gone, or else lws has ended it, since the frames made no
  * sense. */
@@ -669,8 +662,7 @@ static const struct lws_protocols protocols[] = {
     {0},
 };
 
-/* ---- the turn's end
- * ------------------------------------------------------------------------------------------------ */
+/* ---- the turn's end ---- */
 
 /* Bytes that lws keeps to itself: pings of the server, a frame that has not come whole. */
 static void on_turn(struct loop_hook *h)
@@ -685,8 +677,7 @@ static void on_turn(struct loop_hook *h)
     t->received = info.tcpi_bytes_received;
 }
 
-/* ---- the interface
- * ------------------------------------------------------------------------------------------------- */
+/* ---- the interface ---- */
 
 static int add_sources(struct transport *t)
 {

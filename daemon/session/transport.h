@@ -92,7 +92,7 @@ void transport_abort(struct transport *t, enum link_reason reason);
 
 void transport_pause(struct transport *t, bool on); /* stop or go on reading; survives reconnects */
 
-/* Bytes read from and written to the socket since start, websocket frames included as far as lws tells. */
+/* Bytes of all connections since start, TLS and websocket frames included, as the kernel counts them. */
 struct transport_counters {
     uint64_t bytes_in, bytes_out;
 };

@@ -213,8 +213,7 @@ void url_authority(const struct url *u, char out[URL_AUTHORITY_MAX])
         snprintf(out + n, URL_AUTHORITY_MAX - (size_t)n, ":%u", u->port);
 }
 
-/* ---- blanking
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- blanking ---- */
 
 struct cut { /* a text of limited size that is always terminated */
     char *out;
@@ -266,9 +265,7 @@ void url_blank(const char *text, char *out, size_t size)
     blank_query(&c, query);
 }
 
-/* ---- proxy
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- proxy ---- */
 
 int url_parse_proxy(const char *text, char host[URL_HOST_MAX + 1], uint16_t *port, const char **why)
 {

@@ -31,8 +31,7 @@ static int loop_tear_down(void **state)
     return 0;
 }
 
-/* ---- sources
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- sources ---- */
 
 struct end { /* one end of a socketpair on the loop, the other in our hand */
     struct loop_source source;
@@ -174,8 +173,7 @@ static void test_more_than_a_batch(void **state)
     }
 }
 
-/* ---- sd-event
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- sd-event ---- */
 
 static int stop_on_time(sd_event_source *s, uint64_t usec, void *self)
 {
@@ -220,16 +218,29 @@ static void defer_from_lws_timer(lws_sorted_usec_list_t *s)
     loop_wake(f->loop);
 }
 
+static int note_late(sd_event_source *source, uint64_t usec, void *self)
+{
+    *(bool *)self = true;
+    return 0;
+}
+
 static void test_defer_from_lws_timer(void **state)
 {
     struct from_lws_timer f = {.loop = *state};
+    sd_event_source *patience = NULL;
+    bool late = false; /* lws has a timer of 30 s of its own, which would end any wait */
 
-    lws_sul_schedule(loop_lws(*state), 0, &f.timer, defer_from_lws_timer, 1);
+    assert_int_equal(sd_event_add_time(loop_event(*state), &patience, CLOCK_BOOTTIME,
+                                       (loop_now_ms(*state) + 10000) * 1000, 1, note_late, &late),
+                     0);
+    sd_event_source_set_priority(patience, SD_EVENT_PRIORITY_IMPORTANT);
+    lws_sul_schedule(loop_lws(*state), 0, &f.timer, defer_from_lws_timer, 20000); /* when all is quiet */
     assert_int_equal(loop_run(*state), 0);
+    assert_false(late);
+    sd_event_source_disable_unref(patience);
 }
 
-/* ---- hooks, clock, turns
- * ------------------------------------------------------------------------------------------ */
+/* ---- hooks, clock, turns ---- */
 
 struct noting_hook {
     struct loop_hook hook;
@@ -351,9 +362,7 @@ static void test_descriptors_are_given_back(void **state)
     loop_free(NULL);
 }
 
-/* ---- log
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- log ---- */
 
 struct captured {
     int saved, read_end;

@@ -1,0 +1,34 @@
+"""What the kernel tells of a process: memory, descriptors, processor time."""
+
+import os
+import re
+
+import pytest
+
+from process import build_dir
+
+
+def _is_sanitized():
+    with open(os.path.join(build_dir(), "CMakeCache.txt")) as f:
+        return re.search(r"^SANITIZE:\w+=.", f.read(), re.MULTILINE) is not None
+
+
+# Sanitizers and valgrind keep freed memory and add their own.
+measures_memory = pytest.mark.skipif("IMD_WRAPPER" in os.environ or _is_sanitized(),
+                                     reason="the memory of a sanitizer or wrapper says nothing about imd's")
+
+
+def rss(pid):
+    """Resident bytes."""
+    with open(f"/proc/{pid}/status") as f:
+        return int(re.search(r"^VmRSS:\s+(\d+) kB", f.read(), re.MULTILINE).group(1)) << 10
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def processor_seconds(pid):
+    with open(f"/proc/{pid}/stat") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
