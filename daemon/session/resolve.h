@@ -1,6 +1,6 @@
 /*
- * Name lookup in a thread that lives for one lookup and hands back an immutable result: getaddrinfo blocks (10 s with a silent name
- * server), the loop must not.
+ * Name lookup in a thread that lives for one lookup and hands back an immutable result: getaddrinfo blocks
+ * (10 s with a silent name server), the loop must not.
  */
 #ifndef IMD_RESOLVE_H
 #define IMD_RESOLVE_H
@@ -16,22 +16,25 @@ struct resolve; /* a lookup under way */
 struct resolve_result {
     int error; /* 0, or an EAI_… value; then count is 0 */
     unsigned count;
-    char address[RESOLVE_ADDRESSES_MAX][INET6_ADDRSTRLEN + 16]; /* numeric, in the order to try; may bear %scope */
+    char address[RESOLVE_ADDRESSES_MAX]
+                [INET6_ADDRSTRLEN + 16]; /* numeric, in the order to try; may bear %scope */
 };
 
 /*
- * Starts a lookup (AF_UNSPEC, SOCK_STREAM, AI_ADDRCONFIG). `done` is called from the event loop exactly once, unless
- * cancelled; the result is valid during the call, and the lookup is gone after it. 0 or a negative errno.
+ * Starts a lookup (AF_UNSPEC, SOCK_STREAM, AI_ADDRCONFIG). `done` is called from the event loop exactly once,
+ * unless cancelled; the result is valid during the call, and the lookup is gone after it. 0 or a negative
+ * errno.
  */
 int resolve_start(struct resolve **out, struct sd_event *ev, const char *host,
                   void (*done)(void *self, const struct resolve_result *r), void *self);
 
-/* Forgets a lookup: done will not be called; the thread ends by itself and its result is thrown away. NULL is fine. */
+/* Forgets a lookup: done will not be called; the thread ends by itself and its result is thrown away. NULL is
+ * fine. */
 void resolve_cancel(struct resolve *r);
 
 /*
- * At exit: waits for no thread. A thread that still sits in getaddrinfo is detached and owns all it touches, so that
- * leaving main is safe and sanitizers stay quiet.
+ * At exit: waits for no thread. A thread that still sits in getaddrinfo is detached and owns all it touches,
+ * so that leaving main is safe and sanitizers stay quiet.
  */
 
 #endif

@@ -28,7 +28,8 @@ int tls_load_identity(struct tls *t, const char *cert_file, const char *key_file
 
 struct ssl_ctx_st *tls_context(struct tls *t);
 
-/* Why the handshake of ssl failed, in words; false: TLS itself saw nothing wrong. For connections that are given up. */
+/* Why the handshake of ssl failed, in words; false: TLS itself saw nothing wrong. For connections that are
+ * given up. */
 bool tls_failure(struct tls *t, struct ssl_st *ssl, char *detail, size_t size);
 
 #endif

@@ -18,8 +18,8 @@ struct url {
 };
 
 /*
- * ws://HOST[:PORT][/PATH][?QUERY] or wss://…; no user info, no fragment, no control character or space anywhere.
- * 0, or -EINVAL with *why (static) saying what is wrong.
+ * ws://HOST[:PORT][/PATH][?QUERY] or wss://…; no user info, no fragment, no control character or space
+ * anywhere. 0, or -EINVAL with *why (static) saying what is wrong.
  */
 int url_parse(struct url *u, const char *text, const char **why);
 

@@ -73,8 +73,7 @@ static const char *const bad[] = {
     " ws://host/",
     "ws://host/\x7f",
     "ws://host/\xc3\xa9",
-    "ws://b\xc3\xbc"
-    "cher.example/",
+    "ws://\xc3\xbc.example/",
     "ws://-host/",
     "ws://host-/",
     "ws://ho..st/",
