@@ -68,7 +68,7 @@ static void print_retry(const struct imctl_reply *r)
     fputs("in ", stdout);
     output_span(retry);
     if (imctl_reply_int(r, "attempt", &attempt))
-        printf(", after %lld attempts", (long long)attempt);
+        printf(" (try %lld in a row)", (long long)attempt);
     putchar('\n');
 }
 

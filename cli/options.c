@@ -196,7 +196,7 @@ int arguments_parse(struct arguments *a, int argc, char **argv)
     argc -= optind;
     a->operands = argv + optind;
     if (a->command->operand && argc == 0)
-        return usage(a->command, "there is no", a->command->operand);
+        return usage(a->command, "missing", a->command->operand);
     if (argc > (a->command->operand ? 1 : 0))
         return usage(a->command, "one word too many:", a->operands[argc - 1]);
     return 0;

@@ -44,7 +44,8 @@
       "Names of signals by which the server asks for an end: the link is closed and not made anew until a "  \
       "local program asks for it.")                                                                          \
     X(NO_RECONNECT_CODES, "Session", "NoReconnectCodes", CODES, no_reconnect_codes, "", 1000, 4999, RELOAD,  \
-      "Close codes of the server after which the link is not made anew until a local program asks for it.")  \
+      "Close codes of the server after which the link is not made anew until a local program asks for it. "  \
+      "1012 to 1014 cannot be told apart from 1002.")                                                        \
     X(HEADER, "Session", "Header", HEADERS, headers, "", 0, 0, RELOAD,                                       \
       "A header, _Name_*:* _value_, sent with each attempt to connect. Tokens "                              \
       "are better kept in *HeaderFile*.")                                                                    \
@@ -60,7 +61,7 @@
       "An HTTP proxy, _HOST_*:*_PORT_, that the server is reached through. The environment is not asked.")   \
     X(RING_SIZE, "Local", "RingSize", SIZE, ring_size, "8M", 65536, 1073741824, START,                       \
       "The ring of recent events that all subscribers share. One that falls behind by more than this "       \
-      "misses events, and is told which. Rounded up to whole memory pages.")                                 \
+      "misses events, and is told which. Rounded up to a power of two.")                                     \
     X(MAX_LINE, "Local", "MaxLine", SIZE, max_line, "1M", 4096, 67108864, START,                             \
       "The longest request line that a local program may send.")                                             \
     X(MAX_MESSAGE, "Local", "MaxMessage", SIZE, max_message, "64M", 4096, 1073741824, RELOAD,                \

@@ -585,6 +585,17 @@ static int on_writable(struct transport *t, struct lws *wsi, void *in, size_t le
 
 /* ---- lws: the end ---- */
 
+static void describe_close(struct transport *t, bool said_close)
+{
+    if (!said_close)
+        snprintf(t->end.detail, sizeof(t->end.detail), "the connection was cut");
+    else if (!t->end.close_code)
+        snprintf(t->end.detail, sizeof(t->end.detail), "the server closed the connection");
+    else
+        snprintf(t->end.detail, sizeof(t->end.detail), "the server closed the connection with code %u",
+                 t->end.close_code);
+}
+
 /* Neither side has said goodbye: the peer's TCP is gone, or else lws has ended it, since the frames made no
  * sense. */
 static int on_closed(struct transport *t, struct lws *wsi, void *in, size_t len)
@@ -598,8 +609,7 @@ static int on_closed(struct transport *t, struct lws *wsi, void *in, size_t len)
         return 0;
     if (said_close || tls_closed || t->peer_gone) {
         t->end.reason = LINK_REASON_CLOSED;
-        snprintf(t->end.detail, sizeof(t->end.detail),
-                 said_close ? "the server closed the connection" : "the connection was cut");
+        describe_close(t, said_close);
     } else {
         t->end.reason = LINK_REASON_PROTOCOL;
         snprintf(t->end.detail, sizeof(t->end.detail), "the server broke the websocket protocol");

@@ -1,5 +1,7 @@
 """Large messages, both ways, up to the limit and beyond it."""
 
+from patience import PATIENCE
+
 MIB = 1 << 20
 
 
@@ -49,7 +51,7 @@ def test_just_below_and_just_above_a_configured_limit(server, imd):
 def test_60_mb_passes(server, bridge):
     subscriber = bridge.subscriber("MESSAGE", "STATUS")
     server.do("push_big", size=60 * MIB, fragments=8)
-    event = subscriber.event("MESSAGE")
+    event = subscriber.event("MESSAGE", 3 * PATIENCE)
     assert len(event.params["data"]["content"]["message"]) == 60 * MIB
     assert server.stats()["accepted"] == 1
 

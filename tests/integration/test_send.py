@@ -267,11 +267,11 @@ def test_sends_of_a_client_that_leaves_are_still_done(server, bridge):
 
 def test_notification_is_done_and_never_answered(server, bridge):
     client = bridge.client()
+    subscriber = bridge.subscriber("SENT")
     client.notify("send", {"message": {"content": {"message": "quiet"}}})
     client.notify("no such method")
     client.notify("send", {"nonsense": 1})
-    server.wait_frames(1)
-    subscriber = bridge.subscriber("SENT")
+    subscriber.event("SENT")
     server.mode(ack="reject")
     client.notify("send", {"message": {"content": {"message": "rejected"}}})
     subscriber.event("SENT")

@@ -214,7 +214,7 @@ static void wrong_command_lines_end_with_64(void **state)
         {{"status", "--wait", "up"}, "imctl: 'up' is no STATE[:SECONDS]; see 'imctl status --help'\n"},
         {{"status", "--wait", "connected:x"},
          "imctl: 'connected:x' is no STATE[:SECONDS]; see 'imctl status --help'\n"},
-        {{"send"}, "imctl: there is no 'TEXT|-'; see 'imctl send --help'\n"},
+        {{"send"}, "imctl: missing 'TEXT|-'; see 'imctl send --help'\n"},
         {{"send", "a", "b"}, "imctl: one word too many: 'b'; see 'imctl send --help'\n"},
         {{"send", "-t"}, "imctl: no value for option '-t'; see 'imctl send --help'\n"},
         {{"send", "a", "-c", "club"}, "imctl: 'club' is no conversation type; see 'imctl send --help'\n"},
@@ -396,7 +396,7 @@ static void status_says_by_its_exit_that_it_is_not_connected(void **state)
     imd_says(RESULT("1", STATUS_WAITING));
     ends(69,
          "       Link: waiting (refused)\n"
-         "   Next try: in 1.5 s, after 3 attempts\n"
+         "   Next try: in 1.5 s (try 3 in a row)\n"
          " Last error: nobody listens at x at 2023-11-14 22:13:20\n",
          "");
     imd_teardown(NULL);
