@@ -205,13 +205,13 @@ static enum error handle_hello(struct request *r)
 
 #define SEND_TIMEOUT_MAX_MS (24ull * 3600 * 1000)
 
-/* A client's first send while the server does not read; its later ones are not even read then. */
+/* Who begins to send while the server does not read is refused; who has sent before is not even read then. */
 static bool is_held_up(struct request *r)
 {
-    bool first = !r->client->sends;
-
+    if (!r->client->sends && r->hub->link.congested(r->hub->link.self))
+        return true;
     r->client->sends = true;
-    return first && r->hub->link.congested(r->hub->link.self);
+    return false;
 }
 
 static enum error handle_send(struct request *r)

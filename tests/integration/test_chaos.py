@@ -18,8 +18,8 @@ from patience import PATIENCE, SLOW, until
 from vitals import descriptors, processor_seconds
 
 TEXTS = ["x", "y" * 1000, "z" * 30_000]
-STEPS = 4000
-SECONDS = 4
+STEPS = 3000
+SECONDS = 3
 
 
 # ---- Local programs ----
@@ -176,7 +176,7 @@ class Chaos:
             lambda: self.server.push_text("t" * rng.choice([1, 100_000])): 10,
             lambda: ask("drop", rst=rng.random() < 0.5): 5,
             lambda: self.server.mode(ack=rng.choice(["echo", "self", "swallow", "reject", "duplicate", "delay"])): 5,
-            lambda: ask("push_big", size=rng.choice([1_000_000, 5_000_000]), fragments=3): 2,
+            lambda: ask("push_big", size=rng.choice([100_000, 1_000_000]), fragments=3): 2,
             lambda: ask("close", code=1001): 2,
             lambda: ask("push", hex="82a4"): 2,
             lambda: ask("stop_reading"): 1,
