@@ -1,6 +1,7 @@
 #include "tap.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <openssl/ssl.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "server.h"
 
 #define TAP_MAX_HEAD 65536
+#define ENDS_MAX 8
 #define OPCODE_CLOSE 8
 #define OPCODE_PING 9
 #define OPCODE_PONG 10
@@ -25,6 +27,7 @@ struct tap {
     unsigned char control[125]; /* payload of the present control frame */
     size_t control_len;
     uint64_t left; /* payload that is still to come */
+    unsigned ends; /* how often its end was read */
 };
 
 static struct {
@@ -229,6 +232,21 @@ static void tap_feed(int fd, unsigned char *data, ssize_t result)
 /* Visible to the shared libraries, however the rest is built. */
 #pragma GCC visibility push(default)
 
+/*
+ * When a peer half-closes while lws holds a partly written frame for it, lws reads that end again and again and never
+ * leaves its service. What is held can go nowhere any more: the connection is cut.
+ */
+static ssize_t note_end(int fd, ssize_t result)
+{
+    struct tap *tap = tap_get(fd);
+
+    if (!tap || result != 0 || ++tap->ends < ENDS_MAX)
+        return result;
+    shutdown(fd, SHUT_RDWR);
+    errno = EAGAIN; /* so that lws looks at its other sides, and finds that it cannot write */
+    return -1;
+}
+
 /* With TLS this one sees ciphertext, if OpenSSL should use it at all. */
 ssize_t recv(int fd, void *data, size_t size, int flags)
 {
@@ -236,7 +254,7 @@ ssize_t recv(int fd, void *data, size_t size, int flags)
 
     if (all.server && !all.server->is_tls && !(flags & MSG_PEEK))
         tap_feed(fd, data, n);
-    return n;
+    return size && !(flags & MSG_PEEK) ? note_end(fd, n) : n;
 }
 
 int SSL_read(SSL *ssl, void *data, int size)
