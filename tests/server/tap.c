@@ -233,8 +233,8 @@ static void tap_feed(int fd, unsigned char *data, ssize_t result)
 #pragma GCC visibility push(default)
 
 /*
- * When a peer half-closes while lws holds a partly written frame for it, lws reads that end again and again and never
- * leaves its service. What is held can go nowhere any more: the connection is cut.
+ * When a peer half-closes while lws holds a partly written frame for it, lws reads that end again and again
+ * and never leaves its service. What is held can go nowhere any more: the connection is cut.
  */
 static ssize_t note_end(int fd, ssize_t result)
 {
