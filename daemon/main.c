@@ -264,6 +264,18 @@ static void use_config(struct daemon *d, struct config *c)
     url_blank(c->url_text, d->url_shown, sizeof d->url_shown);
 }
 
+/* What the configuration names is only now opened and read: the authorities' certificates. */
+static int configure_transport(struct daemon *d, const struct config *c, char *why, size_t n)
+{
+    struct transport_options o = transport_options_of(c);
+    int r = transport_configure(d->transport, &o);
+
+    if (r < 0)
+        snprintf(why, n, "%s:%u: CaFile: %s: holds no certificates that can be used (%s)", d->options.config,
+                 c->line[CONFIG_CA_FILE], c->ca_file, strerror(-r));
+    return r;
+}
+
 /* The rooms point into the configuration: the old one goes last. */
 static void apply_reload(struct daemon *d, struct config *next)
 {
@@ -284,9 +296,8 @@ static void apply_reload(struct daemon *d, struct config *next)
 
 static void reload(struct daemon *d)
 {
-    char text[512];
+    char text[512], why[512];
     struct config *next;
-    struct transport_options t;
     int r = config_load(&next, d->options.config, text, sizeof text);
 
     if (r < 0) {
@@ -297,11 +308,8 @@ static void reload(struct daemon *d)
         log_warning("%s: changed, but only a restart can apply it: %s", d->options.config, text);
     config_keep_start(next, d->config);
     config_changed(d->config, next, CONFIG_RELOAD, text, sizeof text);
-    t = transport_options_of(next);
-    r = transport_configure(d->transport, &t);
-    if (r < 0) {
-        log_error("not reloaded: %s:%u: CaFile: %s: holds no certificates that can be used (%s)",
-                  d->options.config, next->line[CONFIG_CA_FILE], next->ca_file, strerror(-r));
+    if (configure_transport(d, next, why, sizeof why) < 0) {
+        log_error("not reloaded: %s", why);
         config_free(next);
         return;
     }
@@ -399,18 +407,6 @@ static int make_transport(struct daemon *d)
 
     l.self = d;
     return transport_new(&d->transport, d->loop, &l);
-}
-
-/* What the configuration names is only now opened and read: the authorities' certificates. */
-static int configure_transport(struct daemon *d)
-{
-    struct transport_options o = transport_options_of(d->config);
-    int r = transport_configure(d->transport, &o);
-
-    if (r < 0)
-        fprintf(stderr, "imd: %s:%u: CaFile: %s: holds no certificates that can be used (%s)\n",
-                d->options.config, d->config->line[CONFIG_CA_FILE], d->config->ca_file, strerror(-r));
-    return r;
 }
 
 static int make_session(struct daemon *d)
@@ -542,17 +538,21 @@ static void raise_descriptor_limit(void)
 
 static int run(struct daemon *d)
 {
+    char why[512];
     int r;
 
     raise_descriptor_limit();
     block_signals(); /* before any thread is made */
     r = make_rooms(d);
-    if (r < 0)
+    if (r < 0) {
         fail("cannot start", r);
-    else if (configure_transport(d) < 0)
+        return EXIT_FAILURE;
+    }
+    if (configure_transport(d, d->config, why, sizeof why) < 0) {
+        fprintf(stderr, "imd: %s\n", why);
         return OPTIONS_EXIT_CONFIG;
-    else
-        r = open_listener(d);
+    }
+    r = open_listener(d);
     if (r >= 0)
         r = serve(d);
     listener_close(&d->listener);

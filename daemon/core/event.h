@@ -24,8 +24,7 @@ struct event_fields {
 
 struct event {
     enum event_kind kind;
-    uint64_t seq;    /* 0: not logged (STATUS) */
-    int64_t time_ms; /* realtime, when imd received it */
+    uint64_t seq; /* 0: not logged (STATUS) */
     struct event_fields fields;
 };
 

@@ -161,7 +161,6 @@ static struct json_writer *line_begin(struct client *c)
 
 static void line_end(struct client *c)
 {
-    json_literal(&c->writer, "}\n");
     if (c->writer.failed)
         client_close(c, "it does not read its replies");
     else
@@ -183,6 +182,7 @@ struct json_writer *client_reply_begin(struct client *c, const char *id, size_t 
 
 void client_reply_end(struct client *c)
 {
+    json_literal(&c->writer, "}\n");
     line_end(c);
     hub_mark_dirty(c->hub, c);
 }
@@ -193,24 +193,15 @@ void client_reply_end(struct client *c)
 static void announce_gap(struct client *c)
 {
     struct subscriber *s = &c->subscriber;
-    struct json_writer *w;
 
     if (s->gap_from) {
-        w = line_begin(c);
-        json_literal(w, "{\"jsonrpc\":\"2.0\",\"method\":\"GAP\",\"params\":{\"from\":");
-        json_uint(w, s->gap_from);
-        json_literal(w, ",\"to\":");
-        json_uint(w, s->gap_to);
-        json_literal(w, ",\"reason\":\"overrun\"}");
+        hub_write_gap(line_begin(c), s->gap_from, s->gap_to, "overrun");
         c->hub->counters.gaps++;
         s->gap_from = s->gap_to = 0;
         line_end(c);
     }
     if (s->status_missed && !c->closed) {
-        w = line_begin(c);
-        json_literal(w, "{\"jsonrpc\":\"2.0\",\"method\":\"STATUS\",\"params\":{");
-        c->hub->link.write_status(c->hub->link.self, w, false);
-        json_literal(w, "}");
+        hub_write_status_event(c->hub, line_begin(c));
         s->status_missed = false;
         line_end(c);
     }

@@ -54,6 +54,25 @@ static void write_event_head(struct json_writer *w, enum event_kind kind)
     json_literal(w, "\",\"params\":{");
 }
 
+void hub_write_gap(struct json_writer *w, uint64_t from, uint64_t to, const char *reason)
+{
+    write_event_head(w, EVENT_GAP);
+    json_first_key(w, "from");
+    json_uint(w, from);
+    json_next_key(w, "to");
+    json_uint(w, to);
+    json_next_key(w, "reason");
+    json_cstring(w, reason);
+    json_literal(w, "}}\n");
+}
+
+void hub_write_status_event(struct hub *h, struct json_writer *w)
+{
+    write_event_head(w, EVENT_STATUS);
+    h->link.write_status(h->link.self, w, false);
+    json_literal(w, "}}\n");
+}
+
 /* What stands before the body of a logged event. Returns its length. */
 static size_t make_lead(const struct hub *h, enum event_kind kind, char lead[EVENT_LEAD])
 {
@@ -114,7 +133,7 @@ static void event_publish(void *self, enum event_kind kind, const struct event_f
 {
     struct hub *h = self;
     size_t len;
-    struct event e = {.kind = kind, .seq = h->seq + 1, .time_ms = loop_wall_ms(h->loop)};
+    struct event e = {.kind = kind, .seq = h->seq + 1};
 
     json_literal(&h->ring.writer, "}}\n");
     if (h->ring.writer.failed) {
@@ -150,14 +169,7 @@ static void event_lost(void *self, const char *reason)
     h->counters.drops++;
     if (!w)
         return;
-    write_event_head(w, EVENT_GAP);
-    json_first_key(w, "from");
-    json_uint(w, h->seq);
-    json_next_key(w, "to");
-    json_uint(w, h->seq);
-    json_next_key(w, "reason");
-    json_cstring(w, reason);
-    json_literal(w, "}}\n");
+    hub_write_gap(w, h->seq, h->seq, reason);
     finish_event(h, 0, &e);
 }
 
@@ -174,9 +186,7 @@ static void event_status_changed(void *self)
 
     if (!w)
         return;
-    write_event_head(w, EVENT_STATUS);
-    h->link.write_status(h->link.self, w, false);
-    json_literal(w, "}}\n");
+    hub_write_status_event(h, w);
     finish_event(h, 0, &e);
 }
 
@@ -441,16 +451,6 @@ static void user_release(struct hub *h, uid_t uid)
         *u = h->users[--h->user_count];
 }
 
-/* Accepting was put off for want of descriptors. */
-static void accept_again(struct hub *h)
-{
-    if (!timer_armed(h->accept_timer))
-        return;
-    sd_event_source_set_enabled(h->accept_timer, SD_EVENT_OFF);
-    if (h->accept_source)
-        sd_event_source_set_enabled(h->accept_source, SD_EVENT_ON);
-}
-
 static int accept_retry(sd_event_source *s, uint64_t usec, void *userdata)
 {
     struct hub *h = userdata;
@@ -458,6 +458,15 @@ static int accept_retry(sd_event_source *s, uint64_t usec, void *userdata)
     if (h->accept_source)
         sd_event_source_set_enabled(h->accept_source, SD_EVENT_ON);
     return 0;
+}
+
+/* Accepting was put off for want of descriptors, of which one is free now. */
+static void accept_again(struct hub *h)
+{
+    if (!timer_armed(h->accept_timer))
+        return;
+    sd_event_source_set_enabled(h->accept_timer, SD_EVENT_OFF);
+    accept_retry(h->accept_timer, 0, h);
 }
 
 static void accept_later(struct hub *h, int error)
