@@ -195,7 +195,7 @@ static void announce_gap(struct client *c)
     struct subscriber *s = &c->subscriber;
 
     if (s->gap_from) {
-        hub_write_gap(line_begin(c), s->gap_from, s->gap_to, "overrun");
+        event_write_gap(line_begin(c), s->gap_from, s->gap_to, GAP_OVERRUN);
         c->hub->counters.gaps++;
         s->gap_from = s->gap_to = 0;
         line_end(c);

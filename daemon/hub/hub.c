@@ -43,32 +43,12 @@ static bool timer_armed(sd_event_source *s)
 
 /* ---- Events from the session ---- */
 
-#define EVENT_HEAD "{\"jsonrpc\":\"2.0\",\"method\":\""
 /* The longest beginning of a line: the method, seq and time in full length. */
 #define EVENT_LEAD 128
 
-static void write_event_head(struct json_writer *w, enum event_kind kind)
-{
-    json_literal(w, EVENT_HEAD);
-    json_text(w, event_kind_word(kind));
-    json_literal(w, "\",\"params\":{");
-}
-
-void hub_write_gap(struct json_writer *w, uint64_t from, uint64_t to, const char *reason)
-{
-    write_event_head(w, EVENT_GAP);
-    json_first_key(w, "from");
-    json_uint(w, from);
-    json_next_key(w, "to");
-    json_uint(w, to);
-    json_next_key(w, "reason");
-    json_cstring(w, reason);
-    json_literal(w, "}}\n");
-}
-
 void hub_write_status_event(struct hub *h, struct json_writer *w)
 {
-    write_event_head(w, EVENT_STATUS);
+    event_write_head(w, EVENT_STATUS);
     h->link.write_status(h->link.self, w, false);
     json_literal(w, "}}\n");
 }
@@ -79,7 +59,7 @@ static size_t make_lead(const struct hub *h, enum event_kind kind, char lead[EVE
     struct json_writer w;
 
     json_writer_init(&w, lead, EVENT_LEAD);
-    write_event_head(&w, kind);
+    event_write_head(&w, kind);
     json_first_key(&w, "seq");
     json_uint(&w, h->seq + 1);
     json_next_key(&w, "time");
@@ -138,7 +118,7 @@ static void event_publish(void *self, enum event_kind kind, const struct event_f
     json_literal(&h->ring.writer, "}}\n");
     if (h->ring.writer.failed) {
         ring_abandon(&h->ring);
-        event_lost(h, "too_large");
+        event_lost(h, GAP_TOO_LARGE);
         return;
     }
     len = kind == EVENT_MESSAGE ? h->lead : rewrite_lead(h, kind);
@@ -169,7 +149,7 @@ static void event_lost(void *self, const char *reason)
     h->counters.drops++;
     if (!w)
         return;
-    hub_write_gap(w, h->seq, h->seq, reason);
+    event_write_gap(w, h->seq, h->seq, reason);
     finish_event(h, 0, &e);
 }
 

@@ -5,6 +5,7 @@
 #include "request.h"
 
 #include "error.h"
+#include "filter_parse.h"
 #include "state.h"
 
 #include <stdio.h>
@@ -301,7 +302,7 @@ static enum error handle_subscribe(struct request *r)
         e = filter_parse(&filter, r->scan, token, r->detail);
     if (e)
         return e;
-    if (kinds & SUBSCRIBER_LOGGED_KINDS)
+    if (kinds & EVENT_KINDS_WANTED)
         kinds |= 1u << EVENT_GAP;
     if (subscriber_start(&r->client->subscriber, &r->hub->ring, kinds, filter) < 0) {
         filter_free(filter);

@@ -251,25 +251,11 @@ void ring_abandon(struct ring *r)
     r->writer = (struct json_writer){0};
 }
 
-static void set_field(struct ring_entry *e, unsigned field, struct place p)
-{
-    bool kept = p.len <= RING_FIELD_MAX;
-
-    e->field_at[field] = kept ? p.at : 0;
-    e->field_len[field] = kept ? (uint16_t)p.len : 0;
-}
-
 static void fill_entry(struct ring_entry *e, const struct event *event, uint64_t at, size_t len)
 {
-    *e = (struct ring_entry){.at = at,
-                             .seq = event->seq,
-                             .len = (uint32_t)len,
-                             .kind = (uint8_t)event->kind,
-                             .conversation = event->fields.conversation};
-    set_field(e, RING_FIELD_TYPE, event->fields.type);
-    set_field(e, RING_FIELD_FROM, event->fields.from);
-    set_field(e, RING_FIELD_TO, event->fields.to);
-    set_field(e, RING_FIELD_SIGNAL, event->fields.signal);
+    *e = (struct ring_entry){
+        .at = at, .seq = event->seq, .len = (uint32_t)len, .kind = (uint8_t)event->kind};
+    event_index_fill(&e->index, &event->fields);
 }
 
 /* The line as it stands in the writer's memory moves to where lines begin there, and gives back what it did

@@ -37,15 +37,9 @@ struct ring_entry {
     uint64_t seq; /* 0: not logged */
     struct ring_block *block;
     uint32_t len;
-    int32_t conversation;
-    uint32_t field_at[4]; /* in the line: type, from, to, signal */
-    uint16_t field_len[4];
     uint8_t kind;
+    struct event_index index;
 };
-
-enum { RING_FIELD_TYPE, RING_FIELD_FROM, RING_FIELD_TO, RING_FIELD_SIGNAL, RING_FIELD_COUNT };
-/* A longer field is not kept and matches no filter; so no filter value may be longer. */
-#define RING_FIELD_MAX UINT16_MAX
 
 struct ring {
     char *bytes; /* 2 x size, mapped twice */

@@ -76,8 +76,7 @@ void hub_client_gone(struct hub *h, struct client *c); /* takes it off all lists
 void hub_mark_dirty(struct hub *h, struct client *c);
 void hub_watch_stall(struct hub *h, const struct client *c);
 
-/* Whole lines of events, the same whether they go into the ring or to one client only. */
-void hub_write_gap(struct json_writer *w, uint64_t from, uint64_t to, const char *reason);
+/* A whole line, the same whether it goes into the ring or to one client only. */
 void hub_write_status_event(struct hub *h, struct json_writer *w);
 
 /* A waiting request of a client: which, and under which id it is to be answered. NULL: too many. */

@@ -82,7 +82,7 @@ static bool wants(const struct subscriber *s, const struct ring_entry *e, const 
 {
     if (!(s->kinds >> e->kind & 1))
         return false;
-    return !s->filter || !(SUBSCRIBER_LOGGED_KINDS >> e->kind & 1) || filter_match(s->filter, e, line);
+    return !s->filter || !(EVENT_KINDS_WANTED >> e->kind & 1) || filter_match(s->filter, &e->index, line);
 }
 
 /* Past the lines that do not concern it. */

@@ -28,9 +28,6 @@ struct subscriber {
     bool status_missed;
 };
 
-/* Kinds of which a GAP says that they are missing: who wants one of them is told. */
-#define SUBSCRIBER_LOGGED_KINDS (1u << EVENT_MESSAGE | 1u << EVENT_SENT)
-
 void subscriber_deinit(struct subscriber *s); /* safe to call twice */
 
 /*

@@ -626,7 +626,7 @@ void session_message(struct session *s, const uint8_t *bytes, size_t len, struct
     s->counters.frames_in++;
     if (!w) {
         s->counters.untellable++;
-        s->listener->lost(s->listener->self, "memory");
+        s->listener->lost(s->listener->self, GAP_MEMORY);
         return;
     }
     r = decode_frame(&o, bytes, len, w, &f);
@@ -637,7 +637,7 @@ void session_message(struct session *s, const uint8_t *bytes, size_t len, struct
     s->listener->abandon(s->listener->self);
     if (r == DECODE_NO_ROOM) {
         s->counters.untellable++;
-        s->listener->lost(s->listener->self, "too_large");
+        s->listener->lost(s->listener->self, GAP_TOO_LARGE);
     } else {
         s->counters.bad_frames++;
     }

@@ -1,5 +1,5 @@
-/* filter: parsing, and matching against entries of a ring. */
-#include "filter.h"
+/* filter: parsing, and matching against an event's index. */
+#include "filter_parse.h"
 
 #include "json_writer.h"
 
@@ -32,22 +32,22 @@ static void drop(struct fixture *f)
 
 /* An entry and its line; texts as they stand escaped in lines. */
 struct line {
-    struct ring_entry entry;
+    struct event_index index;
     char text[256];
 };
 
 static struct line make(const char *type, const char *from, const char *to, const char *signal,
                         int32_t conversation)
 {
-    struct line l = {.entry.conversation = conversation};
+    struct line l = {.index.conversation = conversation};
     const char *values[] = {type, from, to, signal};
     size_t at = 1;
 
-    for (unsigned i = 0; i < RING_FIELD_COUNT; i++) {
+    for (unsigned i = 0; i < EVENT_FIELD_COUNT; i++) {
         if (!values[i])
             continue;
-        l.entry.field_at[i] = (uint32_t)at;
-        l.entry.field_len[i] = (uint16_t)strlen(values[i]);
+        l.index.at[i] = (uint32_t)at;
+        l.index.len[i] = (uint16_t)strlen(values[i]);
         memcpy(l.text + at, values[i], strlen(values[i]));
         at += strlen(values[i]) + 1;
     }
@@ -62,7 +62,7 @@ static bool matches(const char *filter, const char *type, const char *from, cons
     bool r;
 
     assert_int_equal(parse(&f, filter), ERROR_NONE);
-    r = !f.filter || filter_match(f.filter, &l.entry, l.text);
+    r = !f.filter || filter_match(f.filter, &l.index, l.text);
     drop(&f);
     return r;
 }

@@ -196,10 +196,10 @@ static void test_fields(void **state)
     assert_true(ring_end(&r, 0, &e));
     assert_int_equal(ring_entry(&r, 0)->seq, 77);
     assert_int_equal(ring_entry(&r, 0)->kind, EVENT_SENT);
-    assert_int_equal(ring_entry(&r, 0)->conversation, 3);
-    assert_int_equal(ring_entry(&r, 0)->field_at[RING_FIELD_TYPE], 5);
-    assert_int_equal(ring_entry(&r, 0)->field_len[RING_FIELD_TYPE], 6);
-    assert_int_equal(ring_entry(&r, 0)->field_at[RING_FIELD_SIGNAL], 0); /* too long to be filtered by */
+    assert_int_equal(ring_entry(&r, 0)->index.conversation, 3);
+    assert_int_equal(ring_entry(&r, 0)->index.at[EVENT_FIELD_TYPE], 5);
+    assert_int_equal(ring_entry(&r, 0)->index.len[EVENT_FIELD_TYPE], 6);
+    assert_int_equal(ring_entry(&r, 0)->index.at[EVENT_FIELD_SIGNAL], 0); /* too long to be filtered by */
     ring_deinit(&r);
 }
 

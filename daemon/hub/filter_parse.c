@@ -1,5 +1,5 @@
-/* See filter.h. One allocation holds the lists and their texts. */
-#include "filter.h"
+/* See filter_parse.h. One allocation holds the lists, their values and the values' texts. */
+#include "filter_parse.h"
 
 #include "json_writer.h"
 #include "vocabulary.h"
@@ -8,35 +8,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct value {
-    const char *text;
-    size_t len;
+static const char *const FIELD_KEYS[EVENT_FIELD_COUNT] = {
+    [EVENT_FIELD_TYPE] = KEY_MESSAGE_TYPE,
+    [EVENT_FIELD_FROM] = KEY_FROM,
+    [EVENT_FIELD_TO] = KEY_TO,
+    [EVENT_FIELD_SIGNAL] = KEY_SIGNAL_NAME,
 };
 
-struct list {
-    bool given;
-    uint32_t count;
-    struct value *values; /* of a string field */
-};
-
-struct filter {
-    struct list fields[RING_FIELD_COUNT];
-    bool conversations_given;
-    uint32_t conversations; /* bit n: conversation type n */
-};
-
-static const char *const FIELD_KEYS[RING_FIELD_COUNT] = {
-    [RING_FIELD_TYPE] = KEY_MESSAGE_TYPE,
-    [RING_FIELD_FROM] = KEY_FROM,
-    [RING_FIELD_TO] = KEY_TO,
-    [RING_FIELD_SIGNAL] = KEY_SIGNAL_NAME,
-};
-
-/* What is being filled while parsing: the arrays and texts behind the struct filter. */
+/* What is being filled while parsing: the values and texts behind the struct filter. */
 struct builder {
     const struct scan *scan;
     struct filter *filter;
-    struct value *next_value;
+    uint32_t next_value;
     struct json_writer text;
     char *detail;
 };
@@ -46,7 +29,7 @@ struct builder {
  */
 static size_t values_bound(const struct scan *s, uint32_t object)
 {
-    return 2 * (size_t)(s->tokens[object].next - object) * sizeof(struct value);
+    return 2 * (size_t)(s->tokens[object].next - object) * sizeof(struct filter_value);
 }
 
 static size_t text_bound(const struct scan *s, uint32_t object)
@@ -60,19 +43,20 @@ static enum error wrong(struct builder *b, const char *key, const char *what)
     return ERROR_INVALID_PARAMS;
 }
 
-static void add_value(struct builder *b, struct list *l, const char *text, size_t len)
+static void add_value(struct builder *b, struct filter_list *l, const char *text, size_t len)
 {
     const char *at = b->text.at;
 
     json_string_inner(&b->text, text, len);
-    *b->next_value = (struct value){at, (size_t)(b->text.at - at)};
+    b->filter->values[b->next_value] =
+        (struct filter_value){(uint32_t)(at - (const char *)b->filter), (uint32_t)(b->text.at - at)};
     if (!l->count++)
-        l->values = b->next_value;
+        l->first = b->next_value;
     b->next_value++;
 }
 
 /* `text` stands for both names that text messages have on the wire. */
-static void add_type(struct builder *b, struct list *l, const char *word, size_t len)
+static void add_type(struct builder *b, struct filter_list *l, const char *word, size_t len)
 {
     const char *wire = message_type_from_word(word, len);
 
@@ -88,19 +72,19 @@ static void add_type(struct builder *b, struct list *l, const char *word, size_t
 static enum error add_string(struct builder *b, unsigned field, uint32_t token)
 {
     const struct scan_token *t = &b->scan->tokens[token];
-    struct list *l = &b->filter->fields[field];
+    struct filter_list *l = &b->filter->fields[field];
     char *plain;
     size_t len;
 
     if (t->type != SCAN_STRING)
         return wrong(b, FIELD_KEYS[field], "must be a list of strings");
-    if (t->len > RING_FIELD_MAX / 6)
+    if (t->len > EVENT_FIELD_MAX / 6)
         return wrong(b, FIELD_KEYS[field], "has a value that is too long");
     plain = malloc(t->len + 1);
     if (!plain)
         return ERROR_BUSY;
     len = scan_string_copy(b->scan, token, plain);
-    if (field == RING_FIELD_TYPE)
+    if (field == EVENT_FIELD_TYPE)
         add_type(b, l, plain, len);
     else
         add_value(b, l, plain, len);
@@ -126,7 +110,7 @@ static enum error add_conversation(struct builder *b, uint32_t token)
 
 static int field_of_key(const struct scan *s, uint32_t key)
 {
-    for (unsigned i = 0; i < RING_FIELD_COUNT; i++)
+    for (unsigned i = 0; i < EVENT_FIELD_COUNT; i++)
         if (scan_string_equals(s, key, FIELD_KEYS[i]))
             return (int)i;
     return -1;
@@ -176,8 +160,8 @@ enum error filter_parse(struct filter **out, const struct scan *s, uint32_t obje
     b.filter = calloc(1, sizeof *b.filter + values + text);
     if (!b.filter)
         return ERROR_BUSY;
-    b.next_value = (struct value *)(b.filter + 1);
-    json_writer_init(&b.text, (char *)(b.filter + 1) + values, text);
+    b.filter->size = sizeof *b.filter + values + text;
+    json_writer_init(&b.text, (char *)b.filter->values + values, text);
     for (uint32_t key = object + 1; !e && key < s->tokens[object].next; key = s->tokens[key + 1].next)
         e = add_list(&b, key);
     if (e)
@@ -185,29 +169,4 @@ enum error filter_parse(struct filter **out, const struct scan *s, uint32_t obje
     else
         *out = b.filter;
     return e;
-}
-
-void filter_free(struct filter *f)
-{
-    free(f);
-}
-
-static bool list_matches(const struct list *l, const char *text, size_t len)
-{
-    for (uint32_t i = 0; i < l->count; i++)
-        if (l->values[i].len == len && memcmp(l->values[i].text, text, len) == 0)
-            return true;
-    return false;
-}
-
-bool filter_match(const struct filter *f, const struct ring_entry *e, const char *line)
-{
-    if (f->conversations_given && (e->conversation < 0 || e->conversation >= CONVERSATION_TYPE_COUNT ||
-                                   !(f->conversations >> e->conversation & 1)))
-        return false;
-    for (unsigned i = 0; i < RING_FIELD_COUNT; i++)
-        if (f->fields[i].given &&
-            (!e->field_at[i] || !list_matches(&f->fields[i], line + e->field_at[i], e->field_len[i])))
-            return false;
-    return true;
 }
