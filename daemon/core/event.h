@@ -31,7 +31,13 @@ struct event {
 };
 
 /* What filters look at, as ring and store keep it. */
-enum event_field { EVENT_FIELD_TYPE, EVENT_FIELD_FROM, EVENT_FIELD_TO, EVENT_FIELD_SIGNAL, EVENT_FIELD_COUNT };
+enum event_field {
+    EVENT_FIELD_TYPE,
+    EVENT_FIELD_FROM,
+    EVENT_FIELD_TO,
+    EVENT_FIELD_SIGNAL,
+    EVENT_FIELD_COUNT
+};
 /* A longer value is not kept and matches no filter; so no filter value may be longer. */
 #define EVENT_FIELD_MAX UINT16_MAX
 
@@ -53,13 +59,13 @@ void event_write_head(struct json_writer *w, enum event_kind kind);
 #define EVENT_GAP_MAX 192
 void event_write_gap(struct json_writer *w, uint64_t from, uint64_t to, const char *reason);
 
-#define GAP_OVERRUN "overrun"     /* read too slowly, and there is no history */
-#define GAP_PRUNED "pruned"       /* older than the history goes back */
+#define GAP_OVERRUN "overrun"       /* read too slowly, and there is no history */
+#define GAP_PRUNED "pruned"         /* older than the history goes back */
 #define GAP_NO_HISTORY "no_history" /* asked for, but History is off */
-#define GAP_STORAGE "storage"     /* the store could not keep it, or cannot be read now */
-#define GAP_CORRUPT "corrupt"     /* what was kept is damaged */
-#define GAP_CRASH "crash"         /* imd died; it is not known whether there were any */
-#define GAP_TOO_LARGE "too_large" /* imd could not hold it … */
-#define GAP_MEMORY "memory"       /* … as JSON, or at all */
+#define GAP_STORAGE "storage"       /* the store could not keep it, or cannot be read now */
+#define GAP_CORRUPT "corrupt"       /* what was kept is damaged */
+#define GAP_CRASH "crash"           /* imd died; it is not known whether there were any */
+#define GAP_TOO_LARGE "too_large"   /* imd could not hold it … */
+#define GAP_MEMORY "memory"         /* … as JSON, or at all */
 
 #endif

@@ -18,7 +18,7 @@ struct filter_value {
 };
 
 struct filter_list {
-    bool given; /* given and empty: matches nothing */
+    bool given;            /* given and empty: matches nothing */
     uint32_t first, count; /* in values */
 };
 

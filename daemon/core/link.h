@@ -14,14 +14,20 @@
 #include <stdint.h>
 
 struct json_writer;
+struct link_answer;
 struct scan; /* a scanned request line, see scan.h */
+
+/* Whoever waits for the server's answer: the first member of something of his. */
+struct link_call {
+    void (*answered)(struct link_call *c, const struct link_answer *a);
+};
 
 /* A send as the hub hands it over. */
 struct link_send {
     const struct scan *line;
-    uint32_t message;    /* token of the message object in it */
-    uint64_t timeout_ms; /* how long to wait for the ack; 0: the configured AckTimeout */
-    void *call;          /* given back with the answer */
+    uint32_t message;       /* token of the message object in it */
+    uint64_t timeout_ms;    /* how long to wait for the ack; 0: the configured AckTimeout */
+    struct link_call *call; /* told the answer */
     /* Filled when it is refused at once: what is wrong, for error.message and error.data */
     char detail[160];
     const char *limit; /* ERROR_BUSY: the name of the limit that is reached */
@@ -51,8 +57,8 @@ struct link {
 enum link_outcome { LINK_ACKED, LINK_REJECTED, LINK_UNKNOWN };
 
 struct link_answer {
-    void *call;
     enum link_outcome outcome;
+    int64_t code; /* the server's; 0 for LINK_UNKNOWN */
     const char *message_id;
     size_t message_id_len;
     const char *envelope; /* its members as JSON, without the braces; NULL for LINK_UNKNOWN */
@@ -66,15 +72,14 @@ struct link_listener {
     /*
      * An event's body is written by the session: members of params behind seq and time, without braces.
      * begin gives the writer, at a place where the body can stay; hint is the frame's size. Then exactly one
-     * of publish (fields' places count from the body's first byte) and abandon. answered may be called in
-     * between. begin may give NULL: no memory; the event is lost, which the hub announces as GAP.
+     * of publish (fields' places count from the body's first byte) and abandon. A link_call may be answered
+     * in between. begin may give NULL: no memory; the event is lost, which the hub announces as GAP.
      */
     struct json_writer *(*begin)(void *self, size_t hint);
     void (*publish)(void *self, enum event_kind kind, const struct event_fields *fields);
     void (*abandon)(void *self);
     /* An event that came but cannot be told (too large as JSON): takes a seq and is announced as GAP. */
     void (*lost)(void *self, const char *reason);
-    void (*answered)(void *self, const struct link_answer *a);
     void (*status_changed)(void *self);
     void (*relieved)(void *self); /* congested() has become false */
 };

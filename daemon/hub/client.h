@@ -3,6 +3,7 @@
 #define IMD_CLIENT_H
 
 #include "line.h"
+#include "link.h"
 #include "loop.h"
 #include "subscriber.h"
 #include "vocabulary.h"
@@ -15,8 +16,10 @@
 struct hub;
 struct client;
 
-/* A request that waits for the server's answer. */
+/* A request that waits for its answer. */
 struct call {
+    struct link_call link; /* its first member: told the server's answer */
+    struct hub *hub;
     struct client *client; /* NULL: it has gone */
     struct call *prev, *next;
     uint16_t id_len; /* 0: a notification, never answered */

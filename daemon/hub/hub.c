@@ -153,11 +153,6 @@ static void event_lost(void *self, const char *reason)
     finish_event(h, 0, &e);
 }
 
-static void event_answered(void *self, const struct link_answer *a)
-{
-    request_answered(self, a);
-}
-
 static void event_status_changed(void *self)
 {
     struct hub *h = self;
@@ -476,6 +471,7 @@ struct call *hub_call_new(struct hub *h, struct client *c, const char *id, size_
         call = &h->calls_pool[h->calls_used++];
     else
         return NULL;
+    call->hub = h;
     call->client = c;
     call->id_len = (uint16_t)id_len;
     if (id_len)
@@ -484,8 +480,10 @@ struct call *hub_call_new(struct hub *h, struct client *c, const char *id, size_
     return call;
 }
 
-void hub_call_free(struct hub *h, struct call *call)
+void hub_call_free(struct call *call)
 {
+    struct hub *h = call->hub;
+
     if (call->client) {
         DL_DELETE(call->client->calls, call);
         hub_mark_dirty(h, call->client); /* it may have waited for nothing else */
@@ -577,7 +575,6 @@ int hub_new(struct hub **out, struct loop *loop, const struct hub_options *o)
                                          .publish = event_publish,
                                          .abandon = event_abandon,
                                          .lost = event_lost,
-                                         .answered = event_answered,
                                          .status_changed = event_status_changed,
                                          .relieved = event_relieved};
     scan_init(&h->scan);

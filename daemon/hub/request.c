@@ -105,9 +105,10 @@ static void write_answer(struct json_writer *w, const struct link_answer *a)
     json_literal(w, "}}");
 }
 
-void request_answered(struct hub *h, const struct link_answer *a)
+/* The answer to a `send` that waited. */
+static void send_answered(struct link_call *link, const struct link_answer *a)
 {
-    struct call *call = a->call;
+    struct call *call = (struct call *)link; /* its first member */
     struct client *c = call->client;
     struct json_writer *w = c ? client_reply_begin(c, call->id, call->id_len) : NULL;
 
@@ -115,7 +116,7 @@ void request_answered(struct hub *h, const struct link_answer *a)
         write_answer(w, a);
         client_reply_end(c);
     }
-    hub_call_free(h, call);
+    hub_call_free(call);
 }
 
 /* ---- Parameters ---- */
@@ -235,10 +236,11 @@ static enum error handle_send(struct request *r)
         r->limit = "MaxPending";
         return ERROR_BUSY;
     }
-    s.call = call;
+    call->link.answered = send_answered;
+    s.call = &call->link;
     e = h->link.send(h->link.self, &s);
     if (e) {
-        hub_call_free(h, call);
+        hub_call_free(call);
         snprintf(r->detail, sizeof r->detail, "%s", s.detail);
         r->limit = s.limit;
     }

@@ -2,8 +2,6 @@
 #ifndef IMD_REQUEST_H
 #define IMD_REQUEST_H
 
-#include "link.h"
-
 #include <stddef.h>
 
 struct hub;
@@ -12,9 +10,6 @@ struct client;
 /* One line of a client, without its '\n' (which must be readable behind it). */
 void request_handle(struct hub *h, struct client *c, const char *line, size_t len);
 void request_too_long(struct hub *h, struct client *c);
-
-/* The answer to a `send` that waited; frees the call. */
-void request_answered(struct hub *h, const struct link_answer *a);
 
 /* A client that is over a limit is told so, before it is closed. */
 void request_refuse_client(struct client *c, const char *limit);

@@ -253,8 +253,7 @@ void ring_abandon(struct ring *r)
 
 static void fill_entry(struct ring_entry *e, const struct event *event, uint64_t at, size_t len)
 {
-    *e = (struct ring_entry){
-        .at = at, .seq = event->seq, .len = (uint32_t)len, .kind = (uint8_t)event->kind};
+    *e = (struct ring_entry){.at = at, .seq = event->seq, .len = (uint32_t)len, .kind = (uint8_t)event->kind};
     event_index_fill(&e->index, &event->fields);
 }
 

@@ -81,6 +81,6 @@ void hub_write_status_event(struct hub *h, struct json_writer *w);
 
 /* A waiting request of a client: which, and under which id it is to be answered. NULL: too many. */
 struct call *hub_call_new(struct hub *h, struct client *c, const char *id, size_t id_len);
-void hub_call_free(struct hub *h, struct call *call);
+void hub_call_free(struct call *call);
 
 #endif

@@ -117,7 +117,7 @@ static void waiting_insert(struct pending *p, struct pending_entry *e)
     list_insert_after(&p->waiting, at, e);
 }
 
-enum pending_result pending_add(struct pending *p, const char *id, size_t len, void *call,
+enum pending_result pending_add(struct pending *p, const char *id, size_t len, struct link_call *call,
                                 uint64_t deadline_ms, uint64_t sent_us)
 {
     struct pending_entry *e = pending_find(p, id, len);

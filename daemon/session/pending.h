@@ -6,7 +6,7 @@
 #ifndef IMD_PENDING_H
 #define IMD_PENDING_H
 
-#include "vocabulary.h"
+#include "link.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -20,7 +20,7 @@ enum pending_state {
 struct pending_entry {
     struct pending_entry *chain;         /* same bucket, or the free list */
     struct pending_entry *older, *newer; /* waiting: by deadline; else: by age */
-    void *call;
+    struct link_call *call;
     uint64_t deadline_ms, sent_us;
     uint32_t hash;
     uint16_t id_len;
@@ -54,7 +54,7 @@ struct pending_entry *pending_find(const struct pending *p, const char *id, size
  * answered lately, may not: its ack could not be told from the first one's.
  */
 enum pending_result { PENDING_ADDED = 0, PENDING_FULL, PENDING_KNOWN };
-enum pending_result pending_add(struct pending *p, const char *id, size_t len, void *call,
+enum pending_result pending_add(struct pending *p, const char *id, size_t len, struct link_call *call,
                                 uint64_t deadline_ms, uint64_t sent_us);
 
 /* Waiting -> unknown or answered, or unknown -> answered. The entry stays findable until it is forgotten. */

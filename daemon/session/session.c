@@ -173,15 +173,13 @@ static void begin_connecting(struct session *s, enum link_reason reason, struct 
 
 static void answer_unknown(struct session *s, struct pending_entry *e, const char *why)
 {
-    struct link_answer a = {.call = e->call,
-                            .outcome = LINK_UNKNOWN,
-                            .message_id = e->id,
-                            .message_id_len = e->id_len,
-                            .why = why};
+    struct link_call *call = e->call;
+    struct link_answer a = {
+        .outcome = LINK_UNKNOWN, .message_id = e->id, .message_id_len = e->id_len, .why = why};
 
     s->counters.unknowns++;
     pending_finish(&s->pending, e, PENDING_UNKNOWN);
-    s->listener->answered(s->listener->self, &a);
+    call->answered(call, &a);
 }
 
 static void answer_all_unknown(struct session *s, const char *why)
@@ -559,8 +557,9 @@ static void take_answer(struct session *s, struct pending_entry *e, const struct
                         const struct json_writer *w)
 {
     bool rejected = f->has_code && f->code != 0;
-    struct link_answer a = {.call = e->call,
-                            .outcome = rejected ? LINK_REJECTED : LINK_ACKED,
+    struct link_call *call = e->call;
+    struct link_answer a = {.outcome = rejected ? LINK_REJECTED : LINK_ACKED,
+                            .code = f->has_code ? f->code : 0,
                             .message_id = e->id,
                             .message_id_len = e->id_len,
                             .envelope = w->base,
@@ -578,7 +577,7 @@ static void take_answer(struct session *s, struct pending_entry *e, const struct
     measure_ack(s, e);
     pending_finish(&s->pending, e, PENDING_ANSWERED);
     if (waiting)
-        s->listener->answered(s->listener->self, &a);
+        call->answered(call, &a);
     publish(s, EVENT_SENT, f);
 }
 

@@ -11,6 +11,7 @@
 #define WORD(id, word) [id] = word,
 static const char *const link_states[] = {LINK_STATES(WORD)};
 static const char *const link_reasons[] = {LINK_REASONS(WORD)};
+static const char *const outbox_states[] = {OUTBOX_STATES(WORD)};
 static const char *const event_kinds[] = {EVENT_KINDS(WORD)};
 static const char *const methods[] = {METHODS(WORD)};
 #undef WORD
@@ -58,6 +59,11 @@ const char *link_state_word(enum link_state s)
 const char *link_reason_word(enum link_reason r)
 {
     return link_reasons[r];
+}
+
+const char *outbox_state_word(enum outbox_state s)
+{
+    return outbox_states[s];
 }
 
 const char *event_kind_word(enum event_kind k)

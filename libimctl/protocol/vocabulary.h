@@ -66,6 +66,15 @@
     X(EVENT_OUTBOX, "OUTBOX")   \
     X(EVENT_GAP, "GAP")
 
+/* X(enumerator, word): states of a message in the outbox */
+#define OUTBOX_STATES(X)                                                        \
+    X(OUTBOX_QUEUED, "queued")                                                  \
+    X(OUTBOX_SENT, "sent") /* went to the server at least once, not answered */ \
+    X(OUTBOX_ACKED, "acked")                                                    \
+    X(OUTBOX_REJECTED, "rejected")                                              \
+    X(OUTBOX_EXPIRED, "expired")                                                \
+    X(OUTBOX_CANCELLED, "cancelled")
+
 /* X(enumerator, word): methods that a client may call */
 #define METHODS(X)                       \
     X(METHOD_HELLO, "hello")             \
@@ -82,6 +91,7 @@
 enum message_type { MESSAGE_TYPES(VOCABULARY_FIRST) MESSAGE_TYPE_COUNT };
 enum link_state { LINK_STATES(VOCABULARY_FIRST) LINK_STATE_COUNT };
 enum link_reason { LINK_REASONS(VOCABULARY_FIRST) LINK_REASON_COUNT };
+enum outbox_state { OUTBOX_STATES(VOCABULARY_FIRST) OUTBOX_STATE_COUNT };
 enum event_kind { EVENT_KINDS(VOCABULARY_FIRST) EVENT_KIND_COUNT };
 enum method { METHODS(VOCABULARY_FIRST) METHOD_COUNT };
 #undef VOCABULARY_FIRST
@@ -124,6 +134,7 @@ const char *message_type_word(enum message_type t);
 const char *conversation_type_word(int number); /* NULL when the number has no word */
 const char *link_state_word(enum link_state s);
 const char *link_reason_word(enum link_reason r);
+const char *outbox_state_word(enum outbox_state s);
 const char *event_kind_word(enum event_kind k);
 const char *method_word(enum method m);
 

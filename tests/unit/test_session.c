@@ -129,11 +129,17 @@ static void fake_lost(void *self, const char *reason)
     note("lost(%s) ", reason);
 }
 
-static void fake_answered(void *self, const struct link_answer *a)
+/* A caller with a name. The world has as many as a test can need. */
+struct caller {
+    struct link_call link;
+    char name[160];
+};
+
+static void fake_answered(struct link_call *call, const struct link_answer *a)
 {
     static const char *const outcomes[] = {"acked", "rejected", "unknown"};
 
-    note("%s:%s(%.*s) ", (const char *)a->call, outcomes[a->outcome], (int)a->envelope_len,
+    note("%s:%s(%.*s) ", ((const struct caller *)call)->name, outcomes[a->outcome], (int)a->envelope_len,
          a->envelope ? a->envelope : "");
 }
 
@@ -170,7 +176,6 @@ static const struct link_listener LISTENER = {.begin = fake_begin,
                                               .publish = fake_publish,
                                               .abandon = fake_abandon,
                                               .lost = fake_lost,
-                                              .answered = fake_answered,
                                               .status_changed = fake_status_changed,
                                               .relieved = fake_relieved};
 
@@ -244,8 +249,13 @@ static void tick_at(struct world *w, uint64_t ms)
 
 static enum error send_text(struct world *w, const char *call, const char *message, uint64_t timeout)
 {
-    struct link_send s = {.line = &w->line, .timeout_ms = timeout, .call = (void *)(uintptr_t)call};
+    static struct caller callers[64];
+    static unsigned next;
+    struct caller *c = &callers[next++ % 64];
+    struct link_send s = {.line = &w->line, .timeout_ms = timeout, .call = &c->link};
 
+    c->link.answered = fake_answered;
+    snprintf(c->name, sizeof c->name, "%s", call);
     snprintf(w->text, sizeof w->text, "%s\n", message);
     assert_int_equal(scan_text(&w->line, w->text, strlen(message), SCAN_DEPTH_MAX), SCAN_OK);
     return session_send(w->session, &s, w->time);
