@@ -78,7 +78,26 @@
     X(STALL_TIMEOUT, "Local", "StallTimeout", SPAN, stall_timeout_ms, "60s", 100, 86400000, RELOAD,          \
       "A subscriber that has events waiting and reads none of them for so long is disconnected.")            \
     X(ACK_TIMEOUT, "Local", "AckTimeout", SPAN, ack_timeout_ms, "30s", 100, 86400000, RELOAD,                \
-      "How long a message waits for the server's answer, unless its sender says otherwise.")
+      "How long a message waits for the server's answer, unless its sender says otherwise; a queued "        \
+      "message is "                                                                                          \
+      "then sent again.")                                                                                    \
+    X(HISTORY, "Store", "History", SWITCH, history, "yes", 0, 0, START,                                      \
+      "Keep what came, so that programs get what came while they were away.")                                \
+    X(HISTORY_MAX_AGE, "Store", "HistoryMaxAge", SPAN, history_max_age_ms, "7d", 60000, 315360000000,        \
+      RELOAD, "How long.")                                                                                   \
+    X(HISTORY_MAX_SIZE, "Store", "HistoryMaxSize", SIZE, history_max_bytes, "256M", 65536, 1099511627776,    \
+      RELOAD, "How much: beyond it, the oldest events go.")                                                  \
+    X(OUTBOX_MAX, "Store", "OutboxMax", NUMBER, outbox_max, "100000", 1, 10000000, RELOAD,                   \
+      "How many queued messages may wait for the server's answer.")                                          \
+    X(OUTBOX_WINDOW, "Store", "OutboxWindow", NUMBER, outbox_window, "64", 1, 4096, RELOAD,                  \
+      "How many of them may be on their way to the server, unanswered, at a time.")                          \
+    X(OUTBOX_EXPIRES, "Store", "OutboxExpires", SPAN, outbox_expires_ms, "24h", 1, 2592000000, RELOAD,       \
+      "How long a queued message is sent again and again before it is given up, unless its sender says "     \
+      "otherwise.")                                                                                          \
+    X(OUTBOX_KEEP, "Store", "OutboxKeep", SPAN, outbox_keep_ms, "7d", 0, 31536000000, RELOAD,                \
+      "How long it is remembered how a queued message ended: so long the same *messageId* is not sent "      \
+      "again. "                                                                                              \
+      "Of more than ten times *OutboxMax* such messages the oldest are forgotten before.")
 
 #define CONFIG_KEY_ID(id, ...) CONFIG_##id,
 enum config_key_id { CONFIG_KEYS(CONFIG_KEY_ID) CONFIG_KEY_COUNT };
@@ -118,6 +137,11 @@ struct config {
     size_t ring_size, max_line, max_message, inline_binary;
     unsigned max_clients, max_clients_per_user, max_pending;
     uint64_t stall_timeout_ms, ack_timeout_ms;
+    bool history;
+    uint64_t history_max_age_ms;
+    size_t history_max_bytes;
+    unsigned outbox_max, outbox_window;
+    uint64_t outbox_expires_ms, outbox_keep_ms;
     unsigned line[CONFIG_KEY_COUNT]; /* where each key was given (last); 0: it has its default */
 };
 

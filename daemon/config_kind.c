@@ -440,6 +440,24 @@ static void count_print(const struct config *c, const struct config_key *k, bool
     fprintf(to, "%u", *(unsigned *)field(c, k));
 }
 
+/* ---- Switches ---- */
+
+static int switch_set(struct config *c, const struct config_key *k, const char *text,
+                      char why[CONFIG_WHY_MAX])
+{
+    bool on = strcmp(text, "yes") == 0;
+
+    if (!on && strcmp(text, "no") != 0)
+        return wrong(why, "%s is neither yes nor no", shown(text));
+    *(bool *)field(c, k) = on;
+    return 0;
+}
+
+static void switch_print(const struct config *c, const struct config_key *k, bool blank, FILE *to)
+{
+    fputs(*(bool *)field(c, k) ? "yes" : "no", to);
+}
+
 const struct config_kind config_kinds[CONFIG_KIND_COUNT] = {
     [CONFIG_KIND_URL] = {"URL", "wss://im.example.org/chat", false, 0, url_set, url_print, text_clear},
     [CONFIG_KIND_PROXY] = {"proxy", "proxy.example.org:3128", false, 0, proxy_set, proxy_print, NULL},
@@ -452,4 +470,5 @@ const struct config_kind config_kinds[CONFIG_KIND_COUNT] = {
                           span_print, NULL},
     [CONFIG_KIND_SIZE] = {"size", "4096, 64K, 8M or 1G", false, sizeof(size_t), size_set, size_print, NULL},
     [CONFIG_KIND_NUMBER] = {"number", "4096", false, sizeof(unsigned), count_set, count_print, NULL},
+    [CONFIG_KIND_SWITCH] = {"yes or no", "yes", false, sizeof(bool), switch_set, switch_print, NULL},
 };

@@ -21,7 +21,8 @@ struct config_kind {
     void (*clear)(struct config *c, const struct config_key *k); /* NULL: nothing to free */
 };
 
-#define CONFIG_KINDS(X) X(URL) X(PROXY) X(TEXT) X(WORDS) X(HEADERS) X(CODES) X(FILE) X(SPAN) X(SIZE) X(NUMBER)
+#define CONFIG_KINDS(X) \
+    X(URL) X(PROXY) X(TEXT) X(WORDS) X(HEADERS) X(CODES) X(FILE) X(SPAN) X(SIZE) X(NUMBER) X(SWITCH)
 
 #define CONFIG_KIND_ID(id) CONFIG_KIND_##id,
 enum config_kind_id { CONFIG_KINDS(CONFIG_KIND_ID) CONFIG_KIND_COUNT };

@@ -44,9 +44,15 @@ static void local_write(FILE *to)
     section_write(to, "Local");
 }
 
+static void store_write(FILE *to)
+{
+    section_write(to, "Store");
+}
+
 int main(void)
 {
-    struct manual_part parts[] = {{"@session@\n", session_write, 0}, {"@local@\n", local_write, 0}};
+    struct manual_part parts[] = {
+        {"@session@\n", session_write, 0}, {"@local@\n", local_write, 0}, {"@store@\n", store_write, 0}};
 
     return manual_fill(parts, sizeof(parts) / sizeof(*parts));
 }

@@ -121,6 +121,13 @@ static void only_url_is_needed(void **state)
     assert_int_equal(c->max_pending, 4096);
     assert_int_equal(c->stall_timeout_ms, 60000);
     assert_int_equal(c->ack_timeout_ms, 30000);
+    assert_true(c->history);
+    assert_int_equal(c->history_max_age_ms, 7 * 86400000);
+    assert_int_equal(c->history_max_bytes, 256 << 20);
+    assert_int_equal(c->outbox_max, 100000);
+    assert_int_equal(c->outbox_window, 64);
+    assert_int_equal(c->outbox_expires_ms, 86400000);
+    assert_int_equal(c->outbox_keep_ms, 7 * 86400000);
     config_free(c);
 }
 
@@ -129,6 +136,8 @@ static void all_keys_are_read(void **state)
     struct config *c =
         good("[Local]\nRingSize = 1M\nMaxLine=64K\nMaxMessage=1G\nInlineBinary=0\nMaxClients=10\n"
              "MaxClientsPerUser=5\nMaxPending=1\nStallTimeout=100ms\nAckTimeout=1d\n"
+             "[Store]\nHistory=no\nHistoryMaxAge=2d\nHistoryMaxSize=1G\nOutboxMax=7\nOutboxWindow=1\n"
+             "OutboxExpires=5s\nOutboxKeep=0\n"
              "[Session]\nUrl=ws://h:81/p?q=1\nUserId=\xE4\xBD\xA0 two\nPingGap=100ms\nPingTimeout=1\n"
              "ReconnectMin=10ms\nReconnectMax=10ms\nReconnectStable=0\nDisconnectSignals=a  b\n"
              "DisconnectSignals=c\nNoReconnectCodes=1000 4999\nNoReconnectCodes=4001\n"
@@ -143,6 +152,13 @@ static void all_keys_are_read(void **state)
     assert_int_equal(c->max_pending, 1);
     assert_int_equal(c->stall_timeout_ms, 100);
     assert_int_equal(c->ack_timeout_ms, 86400000);
+    assert_false(c->history);
+    assert_int_equal(c->history_max_age_ms, 2 * 86400000);
+    assert_int_equal(c->history_max_bytes, 1 << 30);
+    assert_int_equal(c->outbox_max, 7);
+    assert_int_equal(c->outbox_window, 1);
+    assert_int_equal(c->outbox_expires_ms, 5000);
+    assert_int_equal(c->outbox_keep_ms, 0);
     assert_int_equal(c->url.port, 81);
     assert_string_equal(c->url.path, "/p?q=1");
     assert_string_equal(c->user_id, "\xE4\xBD\xA0 two");
@@ -331,6 +347,8 @@ static void bad_values_in_local(void **state)
         {"MaxPending=many", "MaxPending: many is not a number, such as 4096"},
         {"StallTimeout=10ms", "StallTimeout: 10ms is less than 100ms"},
         {"AckTimeout=2d", "AckTimeout: 2d is more than 1d"},
+        {"History=no", "unknown key History in [Local]; it belongs in [Store]"},
+        {"[Store]\nHistory=on", "History: on is neither yes nor no"},
         {"Url=ws://h/", "unknown key Url in [Local]; it belongs in [Session]"},
         {"MaxClient=1", "unknown key MaxClient in [Local]; did you mean MaxClients?"},
     };
@@ -338,7 +356,7 @@ static void bad_values_in_local(void **state)
 
     for (size_t i = 0; i < COUNT(cases); i++) {
         snprintf(text, sizeof(text), URL "[Local]\n%s\n", cases[i][0]);
-        snprintf(where, sizeof(where), ":4: %s", cases[i][1]);
+        snprintf(where, sizeof(where), ":%d: %s", *cases[i][0] == '[' ? 5 : 4, cases[i][1]);
         bad(text, where);
     }
 }
@@ -584,7 +602,16 @@ static void print_blanks_secrets(void **state)
                               "#MaxClientsPerUser=1024\n"
                               "#MaxPending=4096\n"
                               "#StallTimeout=1min\n"
-                              "#AckTimeout=30s\n");
+                              "#AckTimeout=30s\n"
+                              "\n"
+                              "[Store]\n"
+                              "#History=yes\n"
+                              "#HistoryMaxAge=7d\n"
+                              "#HistoryMaxSize=256M\n"
+                              "#OutboxMax=100000\n"
+                              "#OutboxWindow=64\n"
+                              "#OutboxExpires=1d\n"
+                              "#OutboxKeep=7d\n");
     free(text);
     config_free(c);
 }
