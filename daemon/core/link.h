@@ -15,7 +15,8 @@
 
 struct json_writer;
 struct link_answer;
-struct scan; /* a scanned request line, see scan.h */
+struct outbox_entry; /* see storage.h */
+struct scan;         /* a scanned request line, see scan.h */
 
 /* Whoever waits for the server's answer: the first member of something of his. */
 struct link_call {
@@ -33,12 +34,24 @@ struct link_send {
     const char *limit; /* ERROR_BUSY: the name of the limit that is reached */
 };
 
+/* A message as it goes to the server. */
+struct link_frame {
+    uint8_t *bytes; /* malloc'ed; the caller frees it */
+    size_t len;
+    char message_id[MESSAGE_ID_MAX]; /* no NUL behind it */
+    size_t message_id_len;
+};
+
 /* What the hub may ask of the session. */
 struct link {
     void *self;
     /* ERROR_NONE: it is on its way and `answered` will be called exactly once for call. Else nothing was
      * sent. */
     enum error (*send)(void *self, struct link_send *s);
+    /* The same message, not sent but made into a frame; needs no connection. s->call and s->timeout_ms are
+     * not used. */
+    enum error (*compose)(void *self, struct link_send *s, struct link_frame *out);
+    void (*queued)(void *self); /* a message was put into the outbox: posted, perhaps not on disk yet */
     void (*connect)(void *self);
     void (*disconnect)(void *self);
     void (*reconnect)(void *self);
@@ -82,6 +95,9 @@ struct link_listener {
     void (*lost)(void *self, const char *reason);
     void (*status_changed)(void *self);
     void (*relieved)(void *self); /* congested() has become false */
+    /* A message of the outbox is in another state now, and that is on disk; `sent` may be told without, while
+     * the disk is full. */
+    void (*outbox_changed)(void *self, const struct outbox_entry *e);
 };
 
 #endif

@@ -1,4 +1,4 @@
-/* See pending.h. A chained hash table over a pool; two lists thread through the same entries. */
+/* See pending.h. A chained hash table over a pool; three lists thread through the same entries. */
 #include "pending.h"
 
 #include <errno.h>
@@ -24,14 +24,17 @@ static uint32_t bucket_count(size_t entries)
     return n;
 }
 
-int pending_init(struct pending *p, size_t waiting_max, uint32_t seed)
+static size_t entry_max(const struct pending *p)
 {
-    size_t entries = 2 * waiting_max;
-    uint32_t buckets = bucket_count(entries);
+    return 2 * (p->waiting_max + p->queued_max);
+}
 
-    *p = (struct pending){.mask = buckets - 1, .seed = seed, .waiting_max = waiting_max};
-    p->pool = calloc(entries, sizeof *p->pool);
-    p->buckets = calloc(buckets, sizeof(struct pending_entry *));
+int pending_init(struct pending *p, size_t waiting_max, size_t queued_max, uint32_t seed)
+{
+    *p = (struct pending){.seed = seed, .waiting_max = waiting_max, .queued_max = queued_max};
+    p->mask = bucket_count(entry_max(p)) - 1;
+    p->pool = calloc(entry_max(p), sizeof *p->pool);
+    p->buckets = calloc((size_t)p->mask + 1, sizeof(struct pending_entry *));
     if (!p->pool || !p->buckets) {
         pending_deinit(p);
         return -ENOMEM;
@@ -46,9 +49,21 @@ void pending_deinit(struct pending *p)
     *p = (struct pending){0};
 }
 
+static bool is_queued(const struct pending_entry *e)
+{
+    return e->deadline_ms == PENDING_NO_DEADLINE;
+}
+
 static struct pending_list *list_of(struct pending *p, const struct pending_entry *e)
 {
-    return e->state == PENDING_WAITING ? &p->waiting : &p->finished;
+    if (e->state != PENDING_WAITING)
+        return &p->finished;
+    return is_queued(e) ? &p->queued : &p->waiting;
+}
+
+static size_t *count_of(struct pending *p, const struct pending_entry *e)
+{
+    return is_queued(e) ? &p->queued_count : &p->waiting_count;
 }
 
 static void list_remove(struct pending_list *l, struct pending_entry *e)
@@ -87,7 +102,7 @@ static struct pending_entry *entry_take(struct pending *p)
 {
     struct pending_entry *e;
 
-    if (!p->free && p->used < 2 * p->waiting_max)
+    if (!p->free && p->used < entry_max(p))
         return &p->pool[p->used++];
     if (!p->free && p->finished.oldest)
         entry_release(p, p->finished.oldest);
@@ -110,11 +125,19 @@ struct pending_entry *pending_find(const struct pending *p, const char *id, size
 /* Nearly all sends wait equally long, so the place is nearly always the end. */
 static void waiting_insert(struct pending *p, struct pending_entry *e)
 {
-    struct pending_entry *at = p->waiting.newest;
+    struct pending_list *l = list_of(p, e);
+    struct pending_entry *at = l->newest;
 
     while (at && at->deadline_ms > e->deadline_ms)
         at = at->older;
-    list_insert_after(&p->waiting, at, e);
+    list_insert_after(l, at, e);
+    ++*count_of(p, e);
+}
+
+static bool is_full(const struct pending *p, uint64_t deadline_ms)
+{
+    return deadline_ms == PENDING_NO_DEADLINE ? p->queued_count >= p->queued_max
+                                              : p->waiting_count >= p->waiting_max;
 }
 
 enum pending_result pending_add(struct pending *p, const char *id, size_t len, struct link_call *call,
@@ -124,11 +147,11 @@ enum pending_result pending_add(struct pending *p, const char *id, size_t len, s
 
     if (e && e->state != PENDING_UNKNOWN)
         return PENDING_KNOWN;
-    if (p->waiting_count >= p->waiting_max)
+    if (is_full(p, deadline_ms))
         return PENDING_FULL;
     if (e)
         entry_release(p, e);
-    e = entry_take(p); /* never NULL: at most waiting_max of the pool's twice as many entries wait */
+    e = entry_take(p); /* never NULL: at most half of the pool's entries wait */
     e->call = call;
     e->deadline_ms = deadline_ms;
     e->sent_us = sent_us;
@@ -139,7 +162,6 @@ enum pending_result pending_add(struct pending *p, const char *id, size_t len, s
     e->chain = p->buckets[e->hash & p->mask];
     p->buckets[e->hash & p->mask] = e;
     waiting_insert(p, e);
-    p->waiting_count++;
     return PENDING_ADDED;
 }
 
@@ -147,13 +169,26 @@ void pending_finish(struct pending *p, struct pending_entry *e, enum pending_sta
 {
     list_remove(list_of(p, e), e);
     if (e->state == PENDING_WAITING)
-        p->waiting_count--;
+        --*count_of(p, e);
     e->state = (uint8_t)state;
-    e->call = NULL;
+    if (state == PENDING_ANSWERED || !is_queued(e))
+        e->call = NULL;
     list_insert_after(&p->finished, p->finished.newest, e);
+}
+
+void pending_abandon(struct pending *p, struct pending_entry *e)
+{
+    if (e->state == PENDING_WAITING)
+        pending_finish(p, e, PENDING_UNKNOWN);
+    e->call = NULL;
 }
 
 struct pending_entry *pending_first(const struct pending *p)
 {
     return p->waiting.oldest;
+}
+
+struct pending_entry *pending_first_queued(const struct pending *p)
+{
+    return p->queued.oldest;
 }

@@ -6,6 +6,7 @@
 #include "session.h"
 
 #include "backoff.h"
+#include "cleanup.h"
 #include "encode.h"
 #include "log.h"
 #include "pending.h"
@@ -116,7 +117,7 @@ int session_new(struct session **out, const struct session_options *o, const str
     backoff_configure(s);
     scan_init(&s->ping);
     if (scan_text(&s->ping, PING_FIELDS, sizeof PING_FIELDS - 1, SCAN_DEPTH_MAX) != SCAN_OK ||
-        pending_init(&s->pending, o->pending_max, (uint32_t)t->random(t->self)) < 0) {
+        pending_init(&s->pending, o->pending_max, o->queued_max, (uint32_t)t->random(t->self)) < 0) {
         session_free(s);
         return -ENOMEM;
     }
@@ -177,9 +178,15 @@ static void answer_unknown(struct session *s, struct pending_entry *e, const cha
     struct link_answer a = {
         .outcome = LINK_UNKNOWN, .message_id = e->id, .message_id_len = e->id_len, .why = why};
 
-    s->counters.unknowns++;
     pending_finish(&s->pending, e, PENDING_UNKNOWN);
     call->answered(call, &a);
+}
+
+/* The end of a direct send. */
+static void end_unknown(struct session *s, struct pending_entry *e, const char *why)
+{
+    s->counters.unknowns++;
+    answer_unknown(s, e, why);
 }
 
 static void answer_all_unknown(struct session *s, const char *why)
@@ -187,7 +194,9 @@ static void answer_all_unknown(struct session *s, const char *why)
     struct pending_entry *e;
 
     while ((e = pending_first(&s->pending)))
-        answer_unknown(s, e, why);
+        end_unknown(s, e, why);
+    while ((e = pending_first_queued(&s->pending)))
+        answer_unknown(s, e, why); /* not its end: the outbox sends it again */
 }
 
 static bool is_no_reconnect_code(const struct session *s, unsigned code)
@@ -357,30 +366,51 @@ static void uuid_make(struct session *s, char out[UUID_LENGTH + 1])
     *at = '\0';
 }
 
-/*
- * Encodes a message straight into the send queue. 0 with its id in *m, and *frame and *size set: to be
- * committed or taken back by the caller; else the error.
- */
-static enum error encode_frame(struct session *s, const struct scan *line, uint32_t message, const char *id,
-                               struct session_time now, struct encode_message *m, size_t *size,
-                               struct encode_error *e)
+/* A message on its way to becoming a frame. */
+struct draft {
+    const struct scan *line;
+    uint32_t message;
+    char id[UUID_LENGTH + 1];    /* which it gets if it has none */
+    struct encode_message known; /* once encoded: the id that it has */
+    struct encode_error error;
+    size_t size; /* of the frame */
+};
+
+static size_t draft_bound(const struct session *s, const struct draft *d)
 {
-    struct encode_defaults d = {.message_id = id, .from = s->options.user_id, .sent_time_ms = now.wall_ms};
-    size_t bound = encode_bound(line, message) + ENCODE_MESSAGE_EXTRA + (d.from ? strlen(d.from) : 0);
+    size_t from = s->options.user_id ? strlen(s->options.user_id) : 0;
+
+    return encode_bound(d->line, d->message) + ENCODE_MESSAGE_EXTRA + from;
+}
+
+static enum error draft_encode(const struct session *s, struct draft *d, uint8_t *room, size_t bound,
+                               struct session_time now)
+{
+    struct encode_defaults defaults = {
+        .message_id = d->id, .from = s->options.user_id, .sent_time_ms = now.wall_ms};
+    struct encode_buffer b = {.at = room, .end = room + bound};
+
+    if (encode_message(d->line, d->message, &defaults, &b, &d->known, &d->error) < 0)
+        return d->error.error;
+    d->size = (size_t)(b.at - room);
+    return ERROR_NONE;
+}
+
+/* Encodes straight into the send queue. Without error, it is to be committed or taken back by the caller. */
+static enum error draft_place(struct session *s, struct draft *d, struct session_time now)
+{
+    size_t bound = draft_bound(s, d);
     uint8_t *room = s->transport.reserve(s->transport.self, bound);
-    struct encode_buffer b;
+    enum error error;
 
     if (!room) { /* it is being closed, or there is no memory */
-        snprintf(e->detail, sizeof e->detail, "%s", error_sentence(ERROR_NOT_CONNECTED));
+        snprintf(d->error.detail, sizeof d->error.detail, "%s", error_sentence(ERROR_NOT_CONNECTED));
         return ERROR_NOT_CONNECTED;
     }
-    b = (struct encode_buffer){.at = room, .end = room + bound};
-    if (encode_message(line, message, &d, &b, m, e) < 0) {
+    error = draft_encode(s, d, room, bound, now);
+    if (error)
         s->transport.commit(s->transport.self, 0);
-        return e->error;
-    }
-    *size = (size_t)(b.at - room);
-    return ERROR_NONE;
+    return error;
 }
 
 static enum error refuse(struct link_send *r, enum error e, const char *limit, const char *detail)
@@ -388,6 +418,11 @@ static enum error refuse(struct link_send *r, enum error e, const char *limit, c
     r->limit = limit;
     snprintf(r->detail, sizeof r->detail, "%s", detail);
     return e;
+}
+
+static enum error refuse_size(struct link_send *r)
+{
+    return refuse(r, ERROR_TOO_LARGE, NULL, "the message is larger than MaxMessage");
 }
 
 static enum error add_pending(struct session *s, struct link_send *r, const struct encode_message *m,
@@ -411,10 +446,7 @@ static enum error add_pending(struct session *s, struct link_send *r, const stru
 
 enum error session_send(struct session *s, struct link_send *r, struct session_time now)
 {
-    char id[UUID_LENGTH + 1];
-    struct encode_message m;
-    struct encode_error e;
-    size_t size = 0;
+    struct draft d;
     enum error error;
 
     if (s->shutting_down)
@@ -423,17 +455,97 @@ enum error session_send(struct session *s, struct link_send *r, struct session_t
         return refuse(r, ERROR_NOT_CONNECTED, NULL, error_sentence(ERROR_NOT_CONNECTED));
     if (s->pending.waiting_count >= s->pending.waiting_max)
         return refuse(r, ERROR_BUSY, "MaxPending", "too many messages wait for the server's answer");
-    uuid_make(s, id);
-    error = encode_frame(s, r->line, r->message, id, now, &m, &size, &e);
+    d.line = r->line;
+    d.message = r->message;
+    uuid_make(s, d.id);
+    error = draft_place(s, &d, now);
     if (error)
-        return refuse(r, error, NULL, e.detail);
-    if (size > s->options.message_max)
-        error = refuse(r, ERROR_TOO_LARGE, NULL, "the message is larger than MaxMessage");
-    else
-        error = add_pending(s, r, &m, now);
-    s->transport.commit(s->transport.self, error ? 0 : size);
+        return refuse(r, error, NULL, d.error.detail);
+    error = d.size > s->options.message_max ? refuse_size(r) : add_pending(s, r, &d.known, now);
+    s->transport.commit(s->transport.self, error ? 0 : d.size);
     s->counters.frames_out += !error;
     return error;
+}
+
+enum error session_compose(struct session *s, struct link_send *r, struct link_frame *out,
+                           struct session_time now)
+{
+    struct draft d = {.line = r->line, .message = r->message};
+    size_t bound = draft_bound(s, &d);
+    _cleanup_(freep) uint8_t *room = malloc(bound);
+    enum error error;
+
+    if (!room)
+        return refuse(r, ERROR_BUSY, "memory", "no memory for the message");
+    uuid_make(s, d.id);
+    error = draft_encode(s, &d, room, bound, now);
+    if (error)
+        return refuse(r, error, NULL, d.error.detail);
+    if (d.size > s->options.message_max)
+        return refuse_size(r);
+    *out = (struct link_frame){.bytes = room, .len = d.size, .message_id_len = d.known.message_id_len};
+    memcpy(out->message_id, d.known.message_id, d.known.message_id_len);
+    room = NULL;
+    return ERROR_NONE;
+}
+
+/* ---- Messages of the outbox ---- */
+
+bool session_can_send(const struct session *s)
+{
+    return s->transport_open && !s->shutting_down;
+}
+
+uint64_t session_random(struct session *s)
+{
+    return s->transport.random(s->transport.self);
+}
+
+static enum error add_queued(struct session *s, const struct outbox_message *m, struct link_call *call)
+{
+    const struct outbox_entry *o = &m->entry;
+    struct pending_entry *e = pending_find(&s->pending, o->id, o->id_len);
+    uint64_t now_us = s->transport.clock_us(s->transport.self);
+
+    if (e && e->state == PENDING_WAITING && e->call == call) {
+        e->sent_us = now_us;
+        return ERROR_NONE;
+    }
+    switch (pending_add(&s->pending, o->id, o->id_len, call, PENDING_NO_DEADLINE, now_us)) {
+    case PENDING_ADDED:
+        return ERROR_NONE;
+    case PENDING_FULL:
+        return ERROR_BUSY;
+    case PENDING_KNOWN:
+        break;
+    }
+    return ERROR_CONFLICT;
+}
+
+enum error session_send_frame(struct session *s, const struct outbox_message *m, struct link_call *call)
+{
+    enum error error;
+    uint8_t *room;
+
+    if (!session_can_send(s))
+        return ERROR_NOT_CONNECTED;
+    room = s->transport.reserve(s->transport.self, m->frame_len);
+    if (!room)
+        return ERROR_NOT_CONNECTED;
+    error = add_queued(s, m, call);
+    if (!error)
+        memcpy(room, m->frame, m->frame_len);
+    s->transport.commit(s->transport.self, error ? 0 : m->frame_len);
+    s->counters.frames_out += !error;
+    return error;
+}
+
+void session_forget(struct session *s, const char *id, size_t id_len, const struct link_call *call)
+{
+    struct pending_entry *e = pending_find(&s->pending, id, id_len);
+
+    if (e && e->call == call)
+        pending_abandon(&s->pending, e);
 }
 
 /* ---- Heartbeat ---- */
@@ -441,14 +553,13 @@ enum error session_send(struct session *s, struct link_send *r, struct session_t
 static void send_ping(struct session *s, struct session_time now)
 {
     struct heartbeat *h = &s->heartbeat;
-    struct encode_message m;
-    struct encode_error e;
-    size_t size = 0;
+    struct draft d = {.line = &s->ping};
 
     h->newest = (h->newest + 1) % PINGS_REMEMBERED;
-    uuid_make(s, h->ids[h->newest]);
-    if (encode_frame(s, &s->ping, 0, h->ids[h->newest], now, &m, &size, &e) == ERROR_NONE) {
-        s->transport.commit(s->transport.self, size);
+    uuid_make(s, d.id);
+    memcpy(h->ids[h->newest], d.id, sizeof d.id);
+    if (draft_place(s, &d, now) == ERROR_NONE) {
+        s->transport.commit(s->transport.self, d.size);
         s->counters.frames_out++;
     }
     s->transport.ping(s->transport.self);
@@ -576,7 +687,7 @@ static void take_answer(struct session *s, struct pending_entry *e, const struct
     s->counters.rejections += waiting && rejected;
     measure_ack(s, e);
     pending_finish(&s->pending, e, PENDING_ANSWERED);
-    if (waiting)
+    if (call)
         call->answered(call, &a);
     publish(s, EVENT_SENT, f);
 }
@@ -658,7 +769,7 @@ static void expire_pending(struct session *s, struct session_time now)
     struct pending_entry *e;
 
     while ((e = pending_first(&s->pending)) && e->deadline_ms <= now.now_ms)
-        answer_unknown(s, e, "the server did not answer in time");
+        end_unknown(s, e, "the server did not answer in time");
 }
 
 static void tick_connected(struct session *s, struct session_time now)
@@ -674,9 +785,14 @@ static void tick_connected(struct session *s, struct session_time now)
     }
 }
 
+static bool waits(const struct session *s)
+{
+    return s->pending.waiting_count || s->pending.queued_count;
+}
+
 static void tick_shutdown(struct session *s, struct session_time now)
 {
-    if (s->closing_down || (s->pending.waiting_count && now.now_ms < s->shutdown_ms))
+    if (s->closing_down || (waits(s) && now.now_ms < s->shutdown_ms))
         return;
     s->closing_down = true;
     s->transport_open = false;
@@ -706,7 +822,7 @@ uint64_t session_deadline(const struct session *s)
     if (s->state == LINK_WAITING && !s->shutting_down)
         at = earlier(at, s->retry_ms);
     if (s->shutting_down && !s->closing_down)
-        at = s->pending.waiting_count ? earlier(at, s->shutdown_ms) : 0;
+        at = waits(s) ? earlier(at, s->shutdown_ms) : 0;
     return at;
 }
 

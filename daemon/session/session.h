@@ -8,12 +8,14 @@
  *        ▲                      │ failed: waiting              │
  *        └──────────────────────┴──────────────────────────────┘ asked for: see session_disconnect
  *
- * Every send that was accepted ends in exactly one `answered`. Loop thread only.
+ * Every send that was accepted ends in exactly one `answered`; see session_send_frame for messages of the
+ * outbox. Loop thread only.
  */
 #ifndef IMD_SESSION_H
 #define IMD_SESSION_H
 
 #include "link.h"
+#include "storage.h"
 #include "transport.h"
 #include "decode.h"
 
@@ -31,7 +33,8 @@ struct session_options {
     const char *const *disconnect_signals; /* NULL-terminated, or NULL */
     const uint16_t *no_reconnect_codes;
     size_t no_reconnect_count;
-    size_t pending_max; /* fixed at session_new */
+    size_t pending_max; /* direct sends that wait for their answer; fixed at session_new */
+    size_t queued_max;  /* messages of the outbox that do; fixed at session_new */
     size_t message_max; /* of a frame to the server */
     size_t inline_binary;
 };
@@ -65,7 +68,8 @@ int session_new(struct session **out, const struct session_options *o, const str
 void session_free(struct session *s); /* NULL is fine; waiting sends are not answered any more */
 
 /*
- * New options from here on; a shorter PingGap or ReconnectMax counts at once; pending_max stays what it was.
+ * New options from here on; a shorter PingGap or ReconnectMax counts at once; pending_max and queued_max stay
+ * what they were.
  */
 void session_configure(struct session *s, const struct session_options *o, struct session_time now);
 
@@ -85,6 +89,8 @@ uint64_t session_deadline(const struct session *s);
 
 /* What local programs ask; see struct link. */
 enum error session_send(struct session *s, struct link_send *r, struct session_time now);
+enum error session_compose(struct session *s, struct link_send *r, struct link_frame *out,
+                           struct session_time now);
 void session_connect(struct session *s, struct session_time now);
 /* Also: a signal of DisconnectSignals came, or a close code of NoReconnectCodes. */
 void session_disconnect(struct session *s, enum link_reason reason, struct session_time now);
@@ -95,6 +101,19 @@ void session_write_status(const struct session *s, struct json_writer *w, bool w
 void session_write_stats(const struct session *s, struct json_writer *w);
 void session_pause(struct session *s, bool on, struct session_time now);
 bool session_congested(const struct session *s);
+
+/*
+ * Sends a message of the outbox, whose frame was composed once. Its call is answered: acked or rejected, at
+ * most once, with no deadline; LINK_UNKNOWN each time that the link is lost before that, upon which it is the
+ * caller's to send it again (an answer that the server gives all the same is told). While it waits, the same
+ * call may send it again. ERROR_NOT_CONNECTED; ERROR_BUSY: queued_max wait; ERROR_CONFLICT: the id waits for
+ * somebody else's answer, or was answered lately.
+ */
+enum error session_send_frame(struct session *s, const struct outbox_message *m, struct link_call *call);
+/* The call waits no more, and will not be told anything. */
+void session_forget(struct session *s, const char *id, size_t id_len, const struct link_call *call);
+bool session_can_send(const struct session *s);
+uint64_t session_random(struct session *s); /* 64 uniform bits */
 
 /* The stop of the daemon: no new sends; close with 1001 once nothing waits or `deadline_ms` has come. */
 void session_shutdown(struct session *s, uint64_t deadline_ms, struct session_time now);

@@ -24,7 +24,7 @@ static void test_life_of_an_entry(void **state)
 {
     struct pending p;
 
-    assert_int_equal(pending_init(&p, 4, 1), 0);
+    assert_int_equal(pending_init(&p, 4, 2, 1), 0);
     assert_null(find(&p, "a"));
     assert_int_equal(add(&p, "a", 10), PENDING_ADDED);
     assert_int_equal(add(&p, "a", 11), PENDING_KNOWN);
@@ -42,7 +42,7 @@ static void test_unknown_may_be_sent_again(void **state)
 {
     struct pending p;
 
-    assert_int_equal(pending_init(&p, 4, 1), 0);
+    assert_int_equal(pending_init(&p, 4, 2, 1), 0);
     assert_int_equal(add(&p, "a", 10), PENDING_ADDED);
     pending_finish(&p, find(&p, "a"), PENDING_UNKNOWN);
     assert_int_equal(add(&p, "a", 20), PENDING_ADDED);
@@ -59,7 +59,7 @@ static void test_earliest_deadline_is_first(void **state)
 {
     struct pending p;
 
-    assert_int_equal(pending_init(&p, 8, 1), 0);
+    assert_int_equal(pending_init(&p, 8, 2, 1), 0);
     assert_null(pending_first(&p));
     add(&p, "b", 20);
     add(&p, "c", 30);
@@ -78,7 +78,7 @@ static void test_full_and_forgetting(void **state)
     struct pending p;
     char id[16];
 
-    assert_int_equal(pending_init(&p, 4, 1), 0);
+    assert_int_equal(pending_init(&p, 4, 0, 1), 0);
     for (int i = 0; i < 4; i++) {
         snprintf(id, sizeof id, "%d", i);
         assert_int_equal(add(&p, id, 10), PENDING_ADDED);
@@ -99,6 +99,53 @@ static void test_full_and_forgetting(void **state)
     pending_deinit(&p);
 }
 
+static void test_outbox_has_its_own_room(void **state)
+{
+    struct pending p;
+
+    assert_int_equal(pending_init(&p, 1, 2, 1), 0);
+    assert_int_equal(add(&p, "q1", PENDING_NO_DEADLINE), PENDING_ADDED);
+    assert_int_equal(add(&p, "q2", PENDING_NO_DEADLINE), PENDING_ADDED);
+    assert_int_equal(add(&p, "q3", PENDING_NO_DEADLINE), PENDING_FULL);
+    assert_null(pending_first(&p));
+    assert_int_equal(add(&p, "a", 10), PENDING_ADDED);
+    assert_int_equal(add(&p, "b", 10), PENDING_FULL);
+    assert_ptr_equal(pending_first(&p), find(&p, "a"));
+    assert_ptr_equal(pending_first_queued(&p), find(&p, "q1"));
+    assert_int_equal(p.waiting_count, 1);
+    assert_int_equal(p.queued_count, 2);
+    pending_finish(&p, find(&p, "q1"), PENDING_ANSWERED);
+    assert_null(find(&p, "q1")->call);
+    assert_ptr_equal(pending_first_queued(&p), find(&p, "q2"));
+    assert_int_equal(p.queued_count, 1);
+    assert_int_equal(add(&p, "q3", PENDING_NO_DEADLINE), PENDING_ADDED);
+    pending_deinit(&p);
+}
+
+/* A late answer ends a message of the outbox as well: its call stays until it is abandoned. */
+static void test_unknown_of_the_outbox_keeps_its_call(void **state)
+{
+    struct pending p;
+
+    assert_int_equal(pending_init(&p, 2, 2, 1), 0);
+    add(&p, "a", 10);
+    add(&p, "q", PENDING_NO_DEADLINE);
+    pending_finish(&p, find(&p, "a"), PENDING_UNKNOWN);
+    pending_finish(&p, find(&p, "q"), PENDING_UNKNOWN);
+    assert_null(find(&p, "a")->call);
+    assert_ptr_equal(find(&p, "q")->call, (void *)(uintptr_t)PENDING_NO_DEADLINE);
+    assert_int_equal(p.queued_count, 0);
+    pending_abandon(&p, find(&p, "q"));
+    assert_null(find(&p, "q")->call);
+    assert_int_equal(add(&p, "q", PENDING_NO_DEADLINE), PENDING_ADDED);
+    pending_abandon(&p, find(&p, "q")); /* while it waits */
+    assert_int_equal(find(&p, "q")->state, PENDING_UNKNOWN);
+    assert_null(find(&p, "q")->call);
+    assert_int_equal(p.queued_count, 0);
+    assert_null(pending_first_queued(&p));
+    pending_deinit(&p);
+}
+
 /* Against a model: random adds, finishes and finds over few ids. */
 static void test_random_against_model(void **state)
 {
@@ -109,7 +156,7 @@ static void test_random_against_model(void **state)
 
     srand(7);
     memset(model, -1, sizeof model);
-    assert_int_equal(pending_init(&p, WAITING, 99), 0);
+    assert_int_equal(pending_init(&p, WAITING, 0, 99), 0);
     for (int step = 0; step < 200000; step++) {
         int n = rand() % IDS;
         char id[8];
@@ -150,8 +197,12 @@ static void test_random_against_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_life_of_an_entry),           cmocka_unit_test(test_unknown_may_be_sent_again),
-        cmocka_unit_test(test_earliest_deadline_is_first), cmocka_unit_test(test_full_and_forgetting),
+        cmocka_unit_test(test_life_of_an_entry),
+        cmocka_unit_test(test_unknown_may_be_sent_again),
+        cmocka_unit_test(test_earliest_deadline_is_first),
+        cmocka_unit_test(test_full_and_forgetting),
+        cmocka_unit_test(test_outbox_has_its_own_room),
+        cmocka_unit_test(test_unknown_of_the_outbox_keeps_its_call),
         cmocka_unit_test(test_random_against_model),
     };
 

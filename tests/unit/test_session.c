@@ -194,6 +194,7 @@ static const struct session_options OPTIONS = {.url = "ws://x/",
                                                .no_reconnect_codes = CODES,
                                                .no_reconnect_count = 2,
                                                .pending_max = 4,
+                                               .queued_max = 2,
                                                .message_max = 2000,
                                                .inline_binary = 1000};
 
@@ -577,6 +578,185 @@ static void test_limits_of_a_send(void **state)
     assert_int_equal(send_id(w, "5"), ERROR_NONE);
 }
 
+/* ---- messages of the outbox ---- */
+
+static enum error send_frame(struct world *w, struct caller *c, const char *id)
+{
+    struct outbox_message m = {.frame = (const uint8_t *)id, .frame_len = strlen(id)};
+
+    m.entry.id_len = (uint16_t)strlen(id);
+    memcpy(m.entry.id, id, m.entry.id_len);
+    if (!c->link.answered)
+        snprintf(c->name, sizeof c->name, "%s", id);
+    c->link.answered = fake_answered;
+    return session_send_frame(w->session, &m, &c->link);
+}
+
+static enum error compose(struct world *w, const char *message, struct link_frame *f, struct link_send *s)
+{
+    *s = (struct link_send){.line = &w->line};
+    snprintf(w->text, sizeof w->text, "%s\n", message);
+    assert_int_equal(scan_text(&w->line, w->text, strlen(message), SCAN_DEPTH_MAX), SCAN_OK);
+    return session_compose(w->session, s, f, w->time);
+}
+
+/* The same bytes as a send's, whatever the state of the link. */
+static void test_compose(void **state)
+{
+    struct world *w = *state;
+    struct link_frame f;
+    struct link_send s;
+    char big[3000];
+
+    assert_int_equal(compose(w, "{\"messageId\":\"a\"}", &f, &s), ERROR_NONE);
+    assert_log(w, "");
+    assert_int_equal(f.message_id_len, 1);
+    assert_memory_equal(f.message_id, "a", 1);
+    connect_now(w);
+    assert_int_equal(send_id(w, "a"), ERROR_NONE);
+    assert_int_equal(f.len, w->frame_len);
+    assert_memory_equal(f.bytes, w->frame, f.len);
+    free(f.bytes);
+    session_shutdown(w->session, w->time.now_ms + 5000, w->time);
+    assert_int_equal(compose(w, "{}", &f, &s), ERROR_NONE);
+    assert_int_equal(f.message_id_len, 36);
+    assert_memory_equal(f.message_id, "ffffffff-ffff-4fff-bfff-ffffffffffff", 36);
+    assert_non_null(memmem(f.bytes, f.len, f.message_id, 36));
+    free(f.bytes);
+    assert_int_equal(compose(w, "{\"to\":7}", &f, &s), ERROR_INVALID_PARAMS);
+    assert_non_null(strstr(s.detail, "to"));
+    snprintf(big, sizeof big, "{\"k\":\"%0900d\"}", 0);
+    assert_int_equal(compose(w, big, &f, &s), ERROR_NONE);
+    free(f.bytes);
+}
+
+static void test_compose_keeps_max_message(void **state)
+{
+    struct session_options o = OPTIONS;
+    struct world *w = *state;
+    struct link_frame f;
+    struct link_send s;
+
+    assert_int_equal(compose(w, "{\"messageId\":\"a\"}", &f, &s), ERROR_NONE);
+    o.message_max = f.len;
+    free(f.bytes);
+    session_configure(w->session, &o, w->time);
+    assert_int_equal(compose(w, "{\"messageId\":\"a\"}", &f, &s), ERROR_NONE);
+    free(f.bytes);
+    assert_int_equal(compose(w, "{\"messageId\":\"ab\"}", &f, &s), ERROR_TOO_LARGE);
+    assert_string_equal(s.detail, "the message is larger than MaxMessage");
+}
+
+static void test_frame_is_acked(void **state)
+{
+    struct world *w = *state;
+    struct caller c = {0};
+
+    assert_int_equal(send_frame(w, &c, "q"), ERROR_NOT_CONNECTED);
+    connect_now(w);
+    assert_int_equal(send_frame(w, &c, "q"), ERROR_NONE);
+    assert_int_equal(w->frame_len, 1);
+    assert_memory_equal(w->frame, "q", 1);
+    assert_int_equal(session_deadline(w->session), 7000); /* the ping: it has no deadline of its own */
+    receive(w, 0, NULL, "q", NULL);
+    assert_log(w, "frame q:acked(\"code\":0,\"data\":{\"messageId\":\"q\"}) "
+                  "SENT(\"code\":0,\"data\":{\"messageId\":\"q\"}) ");
+    receive(w, 0, NULL, "q", NULL);
+    assert_log(w, "dropped ");
+    assert_int_equal(send_frame(w, &c, "q"), ERROR_CONFLICT);
+    assert_int_equal(w->frame_len, 0);
+}
+
+static void test_frame_again_is_one_send(void **state)
+{
+    struct world *w = *state;
+    struct caller c = {0}, other = {0};
+
+    connect_now(w);
+    assert_int_equal(send_frame(w, &c, "q"), ERROR_NONE);
+    assert_int_equal(send_frame(w, &c, "q"), ERROR_NONE);
+    assert_int_equal(send_frame(w, &other, "q"), ERROR_CONFLICT);
+    assert_int_equal(send_id(w, "q"), ERROR_CONFLICT);
+    receive(w, 7, NULL, "q", NULL);
+    assert_log(w, "frame frame q:rejected(\"code\":7,\"data\":{\"messageId\":\"q\"}) "
+                  "SENT(\"code\":7,\"data\":{\"messageId\":\"q\"}) ");
+    receive(w, 0, NULL, "q", NULL);
+    assert_log(w, "dropped ");
+}
+
+static void test_frames_and_sends_have_each_their_limit(void **state)
+{
+    struct world *w = *state;
+    struct caller c[3] = {0};
+
+    connect_now(w);
+    assert_int_equal(send_frame(w, &c[0], "q0"), ERROR_NONE);
+    assert_int_equal(send_frame(w, &c[1], "q1"), ERROR_NONE);
+    assert_int_equal(send_frame(w, &c[2], "q2"), ERROR_BUSY);
+    for (const char *const *id = (const char *const[]){"a", "b", "c", "d", NULL}; *id; id++)
+        assert_int_equal(send_id(w, *id), ERROR_NONE);
+    assert_int_equal(send_id(w, "e"), ERROR_BUSY);
+}
+
+/* The outbox is told, sends again on the next link, and a late answer still ends it. */
+static void test_frame_and_lost_link(void **state)
+{
+    struct world *w = *state;
+    struct caller c[2] = {0};
+
+    connect_now(w);
+    send_frame(w, &c[0], "q0");
+    send_frame(w, &c[1], "q1");
+    send_id(w, "a");
+    w->log[0] = '\0';
+    lose(w, LINK_REASON_CLOSED, 1006);
+    assert_memory_equal(w->log, "a:unknown() q0:unknown() q1:unknown() [", 39);
+    assert_int_equal(send_frame(w, &c[0], "q0"), ERROR_NOT_CONNECTED);
+    session_opened(w->session, w->time);
+    assert_int_equal(send_frame(w, &c[0], "q0"), ERROR_NONE);
+    w->log[0] = '\0';
+    receive(w, 0, NULL, "q1", NULL);
+    assert_log(w, "q1:acked(\"code\":0,\"data\":{\"messageId\":\"q1\"}) "
+                  "SENT(\"code\":0,\"data\":{\"messageId\":\"q1\"}) ");
+    receive(w, 0, NULL, "q0", NULL);
+    assert_memory_equal(w->log, "q0:acked(", 9);
+}
+
+static void test_forgotten_frame_is_told_as_sent_only(void **state)
+{
+    struct world *w = *state;
+    struct caller c = {0}, other = {0};
+
+    connect_now(w);
+    send_frame(w, &c, "q");
+    w->log[0] = '\0';
+    session_forget(w->session, "q", 1, &other.link);
+    assert_int_equal(send_frame(w, &other, "q"), ERROR_CONFLICT); /* it still waits */
+    session_forget(w->session, "q", 1, &c.link);
+    session_forget(w->session, "never sent", 10, &c.link);
+    receive(w, 0, NULL, "q", NULL);
+    assert_log(w, "SENT(\"code\":0,\"data\":{\"messageId\":\"q\"}) ");
+}
+
+static void test_shutdown_waits_for_frames(void **state)
+{
+    struct world *w = *state;
+    struct caller c[2] = {0};
+
+    connect_now(w);
+    send_frame(w, &c[0], "q0");
+    send_frame(w, &c[1], "q1");
+    assert_true(session_can_send(w->session));
+    session_shutdown(w->session, w->time.now_ms + 5000, w->time);
+    assert_false(session_can_send(w->session));
+    assert_int_equal(send_frame(w, &c[0], "q0"), ERROR_NOT_CONNECTED);
+    receive(w, 0, NULL, "q0", NULL);
+    assert_int_equal(session_deadline(w->session), 6000);
+    w->log[0] = '\0';
+    tick_at(w, 6000);
+    assert_log(w, "q1:unknown() close(1001,shutdown) ");
+}
+
 /* ---- heartbeat ---- */
 
 /* The messageId of the frame that was sent last: the only str8 in it, 36 bytes. */
@@ -794,6 +974,14 @@ int main(void)
         TEST(test_timeout_and_late_ack),
         TEST(test_lost_link_answers_unknown),
         TEST(test_limits_of_a_send),
+        TEST(test_compose),
+        TEST(test_compose_keeps_max_message),
+        TEST(test_frame_is_acked),
+        TEST(test_frame_again_is_one_send),
+        TEST(test_frames_and_sends_have_each_their_limit),
+        TEST(test_frame_and_lost_link),
+        TEST(test_forgotten_frame_is_told_as_sent_only),
+        TEST(test_shutdown_waits_for_frames),
         TEST(test_heartbeat_interval_and_rtt),
         TEST(test_half_open_link_is_cut),
         TEST(test_any_byte_keeps_the_link),
