@@ -234,8 +234,7 @@ static void item_answered(struct link_call *c, const struct link_answer *a)
 
     if (a->outcome == LINK_UNKNOWN) {
         i->dispatcher->interrupted = true;
-        if (i->state != ITEM_FETCHING)
-            item_ready(i);
+        item_ready(i);
         return;
     }
     entry_of(i)->has_code = true;

@@ -970,6 +970,8 @@ static void test_rows_known_already(void **state)
     answer_last(w);
     turn(w);
     assert_log(w, "m4=sent m4 ");
+    turn_after(w, 2000);
+    assert_log(w, ""); /* there is no second m1 that waits for its id */
 }
 
 /* A damaged database: neither forgotten nor asked for in a loop. */
@@ -992,6 +994,11 @@ static void test_rows_that_are_missing(void **state)
     w->rows[1].missing = false;
     answer_and_turn(w);
     assert_log(w, "m1 TAKE[3] ");
+    answer_and_turn(w);
+    turn_after(w, 3999); /* less and less often */
+    assert_log(w, "");
+    turn_after(w, 1);
+    assert_log(w, "TAKE[3] ");
 }
 
 static void test_full_pool(void **state)
@@ -1130,6 +1137,40 @@ static void test_stop(void **state)
     assert_true(session_finished(w->session));
     assert_true(dispatcher_idle(w->dispatcher));
     assert_log(w, "");
+}
+
+static void test_stop_takes_nothing(void **state)
+{
+    struct world *w = *state;
+
+    queue_many(w, 1);
+    connect_now(w);
+    dispatcher_stop(w->dispatcher);
+    turn(w);
+    dispatcher_queued(w->dispatcher, w->time);
+    assert_log(w, "");
+    assert_true(dispatcher_idle(w->dispatcher));
+}
+
+static void test_idle(void **state)
+{
+    struct world *w = *state;
+
+    queue_many(w, 1);
+    assert_true(dispatcher_idle(w->dispatcher));
+    connect_now(w);
+    turn(w);
+    assert_false(dispatcher_idle(w->dispatcher)); /* the TAKE is away */
+    answer(w, ERROR_NONE);
+    assert_false(dispatcher_idle(w->dispatcher)); /* … is there, unread */
+    turn(w);
+    assert_true(dispatcher_idle(w->dispatcher));
+    receive(w, 0, "m1");
+    assert_false(dispatcher_idle(w->dispatcher)); /* an answer, unread */
+    turn(w);
+    assert_false(dispatcher_idle(w->dispatcher)); /* the FINISH is away */
+    answer(w, ERROR_NONE);
+    assert_true(dispatcher_idle(w->dispatcher));
 }
 
 static void test_free_with_an_answer_unread(void **state)
@@ -1358,6 +1399,8 @@ int main(void)
         TEST(test_expires_on_the_wire),
         TEST(test_expires_while_the_store_reads),
         TEST(test_stop),
+        TEST(test_stop_takes_nothing),
+        TEST(test_idle),
         TEST(test_free_with_an_answer_unread),
         TEST(test_stats),
         TEST(test_random),
