@@ -74,7 +74,6 @@ enum take_state { TAKE_NONE, TAKE_POSTED, TAKE_DONE };
 
 struct take {
     struct storage_take request; /* first */
-    struct dispatcher *dispatcher;
     enum take_state state;
     uint64_t not_before_ms; /* the last one failed; 0: it did not */
     int64_t rows[TAKE_ITEMS_MAX];
@@ -112,7 +111,6 @@ int dispatcher_new(struct dispatcher **out, const struct dispatcher_options *o, 
     d->session = s;
     d->storage = *st;
     d->listener = l;
-    d->take.dispatcher = d;
     d->more = true; /* what earlier runs left */
     *out = d;
     return 0;

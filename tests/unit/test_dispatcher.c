@@ -746,12 +746,9 @@ static void test_ack_timeout(void **state)
     turn_after(w, 1);
     answer_and_turn(w);
     assert_log(w, "TAKE[1,2,3] m1 m2 m3 "); /* … and retries count for it */
-    for (int i = 1; i <= 3; i++) {
-        char id[8];
-
-        snprintf(id, sizeof id, "m%d", i);
-        receive(w, 0, id);
-        receive(w, 0, id); /* one for each time that it was sent */
+    for (const char *const *id = (const char *const[]){"m1", "m2", "m3", NULL}; *id; id++) {
+        receive(w, 0, *id);
+        receive(w, 0, *id); /* one for each time that it was sent */
     }
     turn(w);
     assert_log(w, "FINISH(m1,acked) FINISH(m2,acked) FINISH(m3,acked) TAKE[4] ");
