@@ -1,0 +1,417 @@
+/*
+ * See block.h. A block is made from segments that are on disk already: nothing is kept in memory between two
+ * turns, and a rollback or a crash leaves only segments that wait for their block a little longer.
+ *
+ * A damaged block is passed over (its segments are then looked at one by one); a damaged term is not noticed:
+ * a search may miss events of its block. Who must not miss any (a subscriber that catches up) does not
+ * search.
+ */
+#include "block.h"
+#include "checksum.h"
+#include "filter.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define BLOCK_SEED 0x626c6f636b
+#define KIND_FIELD \
+    EVENT_FIELD_COUNT /* beside the event's own fields: its kind, one byte, but for EVENT_MESSAGE */
+#define VALUES_MAX 32 /* a longer list is not looked up: reading the segments is cheaper */
+
+static const char *const sql[BLOCK_STATEMENTS] = {
+    [BLOCK_WAITING] = "SELECT count(*) FROM (SELECT 1 FROM segment WHERE first > ?1 LIMIT ?2)",
+    [BLOCK_NEWEST] = "SELECT last FROM block ORDER BY first DESC LIMIT 1",
+    [BLOCK_SEGMENT] = "SELECT " SEGMENT_HEAD ", lines FROM segment WHERE first > ?1 ORDER BY first LIMIT ?2",
+    [BLOCK_ADD] = "INSERT INTO block VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+    [BLOCK_ADD_TERM] = "INSERT INTO term VALUES(?1, ?2, ?3, ?4)",
+    [BLOCK_AT] = "SELECT first, last, time_min, time_max, sum, segments FROM block WHERE first <= ?1 "
+                 "ORDER BY first DESC LIMIT 1",
+    [BLOCK_TERM] = "SELECT mask FROM term WHERE block = ?1 AND field = ?2 AND value = ?3",
+};
+
+int blocks_open(struct blocks *b, struct database *d)
+{
+    b->database = d;
+    return database_prepare(d, sql, BLOCK_STATEMENTS, b->statements);
+}
+
+void blocks_close(struct blocks *b)
+{
+    database_finalize(b->statements, BLOCK_STATEMENTS);
+}
+
+/* ---- the distinct values of a block ---- */
+
+struct term {
+    uint64_t hash, mask;
+    size_t at; /* in text */
+    uint32_t len;
+    uint8_t field;
+};
+
+struct block_terms {
+    struct term *terms;
+    uint32_t count, capacity;
+    uint32_t *slots; /* place in terms + 1; a power of two of them, at most half full */
+    uint32_t slot_count;
+    char *text;
+    size_t text_len, text_capacity;
+};
+
+static void terms_free(struct block_terms *t)
+{
+    if (!t)
+        return;
+    free(t->terms);
+    free(t->slots);
+    free(t->text);
+    free(t);
+}
+
+void blocks_deinit(struct blocks *b)
+{
+    blocks_close(b);
+    segment_buffer_deinit(&b->buffer);
+    terms_free(b->terms);
+    b->terms = NULL;
+}
+
+static void terms_clear(struct block_terms *t)
+{
+    t->count = 0;
+    t->text_len = 0;
+    if (t->slots)
+        memset(t->slots, 0, t->slot_count * sizeof(*t->slots));
+}
+
+static uint32_t *find_slot(struct block_terms *t, uint64_t hash, uint8_t field, const char *value,
+                           uint32_t len)
+{
+    uint32_t at = (uint32_t)hash & (t->slot_count - 1);
+
+    for (; t->slots[at]; at = (at + 1) & (t->slot_count - 1)) {
+        const struct term *had = &t->terms[t->slots[at] - 1];
+        if (had->hash == hash && had->field == field && had->len == len &&
+            memcmp(t->text + had->at, value, len) == 0)
+            break;
+    }
+    return &t->slots[at];
+}
+
+static bool grow_slots(struct block_terms *t)
+{
+    uint32_t count = t->slot_count ? t->slot_count * 2 : 1024;
+    uint32_t *slots = calloc(count, sizeof(*slots));
+    void *terms = realloc(t->terms, count / 2 * sizeof(*t->terms));
+
+    t->terms = terms ? terms : t->terms;
+    if (!slots || !terms) {
+        free(slots);
+        return false;
+    }
+    free(t->slots);
+    t->slots = slots;
+    t->slot_count = count;
+    t->capacity = count / 2;
+    for (uint32_t i = 0; i < t->count; i++) {
+        const struct term *had = &t->terms[i];
+        *find_slot(t, had->hash, had->field, t->text + had->at, had->len) = i + 1;
+    }
+    return true;
+}
+
+static bool grow_text(struct block_terms *t, size_t len)
+{
+    if (t->text_capacity - t->text_len >= len)
+        return true;
+    size_t capacity = (t->text_len + len) * 2;
+    char *text = realloc(t->text, capacity);
+    if (!text)
+        return false;
+    t->text = text;
+    t->text_capacity = capacity;
+    return true;
+}
+
+static bool note_value(struct block_terms *t, uint8_t field, const char *value, uint32_t len, uint64_t bit)
+{
+    uint64_t hash = checksum_add(field, value, len);
+
+    if (t->count == t->capacity && !grow_slots(t))
+        return false;
+    uint32_t *slot = find_slot(t, hash, field, value, len);
+    if (*slot) {
+        t->terms[*slot - 1].mask |= bit;
+        return true;
+    }
+    if (!grow_text(t, len))
+        return false;
+    memcpy(t->text + t->text_len, value, len);
+    t->terms[t->count] =
+        (struct term){.hash = hash, .mask = bit, .at = t->text_len, .len = len, .field = field};
+    t->text_len += len;
+    *slot = ++t->count;
+    return true;
+}
+
+static bool note_event(struct block_terms *t, const struct storage_event *e, const struct segment *s,
+                       uint64_t bit)
+{
+    if (e->kind != EVENT_MESSAGE && !note_value(t, KIND_FIELD, (const char *)&e->kind, 1, bit))
+        return false;
+    for (uint8_t field = 0; field < EVENT_FIELD_COUNT; field++) {
+        size_t at = (size_t)e->at + e->index.at[field];
+        if (e->index.at[field] == 0 || at + e->index.len[field] > s->len)
+            continue;
+        if (!note_value(t, field, s->lines + at, e->index.len[field], bit))
+            return false;
+    }
+    return true;
+}
+
+/* ---- making a block ---- */
+
+static uint64_t block_sum(const struct block *b, int64_t time_min, int64_t time_max)
+{
+    uint64_t head[] = {b->first, b->last, (uint64_t)time_min, (uint64_t)time_max, b->count};
+
+    return checksum_add(checksum_add(BLOCK_SEED, head, sizeof(head)), b->spans,
+                        b->count * sizeof(b->spans[0]));
+}
+
+static int last_in_blocks(struct blocks *b, uint64_t *out)
+{
+    int64_t last = 0;
+    int rc = statement_int(b->statements[BLOCK_NEWEST], 0, &last);
+
+    *out = (uint64_t)last;
+    return rc;
+}
+
+int blocks_waiting(struct blocks *b, unsigned limit, unsigned *out)
+{
+    uint64_t last;
+    int64_t count = 0;
+    int rc = last_in_blocks(b, &last);
+
+    *out = 0;
+    if (rc != SQLITE_OK)
+        return rc;
+    bind_seq(b->statements[BLOCK_WAITING], 1, last);
+    bind_int(b->statements[BLOCK_WAITING], 2, limit);
+    rc = statement_int(b->statements[BLOCK_WAITING], 0, &count);
+    *out = (unsigned)count;
+    return rc;
+}
+
+/* A damaged segment has no values: no search needs to look into it, and catching up does not ask. */
+static int note_segment(struct blocks *b, struct block *block, sqlite3_stmt *row)
+{
+    struct segment s;
+    enum segment_verdict v = segment_load(&s, row, &b->buffer);
+
+    if (v == SEGMENT_GOOD)
+        v = segment_load_lines(&s, row, 7);
+    if (v == SEGMENT_NO_MEMORY)
+        return SQLITE_NOMEM;
+    block->spans[block->count] = (struct block_span){s.first, s.last, s.time_min, s.time_max};
+    for (uint32_t i = 0; v == SEGMENT_GOOD && i < s.count; i++)
+        if (!note_event(b->terms, &s.events[i], &s, (uint64_t)1 << block->count))
+            return SQLITE_NOMEM;
+    block->count++;
+    return SQLITE_OK;
+}
+
+static int gather(struct blocks *b, struct block *block, uint64_t behind)
+{
+    sqlite3_stmt *s = b->statements[BLOCK_SEGMENT];
+    int rc;
+
+    bind_seq(s, 1, behind);
+    bind_int(s, 2, BLOCK_SEGMENTS);
+    while ((rc = statement_row(s)) == SQLITE_ROW) {
+        rc = note_segment(b, block, s);
+        if (rc != SQLITE_OK) {
+            sqlite3_reset(s);
+            return rc;
+        }
+    }
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+static int write_block(struct blocks *b, struct block *block)
+{
+    sqlite3_stmt *s = b->statements[BLOCK_ADD];
+    int64_t time_min = INT64_MAX, time_max = INT64_MIN;
+
+    block->first = block->spans[0].first;
+    block->last = block->spans[block->count - 1].first; /* a segment belongs to it by its first number */
+    for (uint32_t i = 0; i < block->count; i++) {
+        const struct block_span *span = &block->spans[i];
+        time_min = span->time_min < time_min ? span->time_min : time_min;
+        time_max = span->time_max > time_max ? span->time_max : time_max;
+    }
+    bind_seq(s, 1, block->first);
+    bind_seq(s, 2, block->last);
+    bind_int(s, 3, time_min);
+    bind_int(s, 4, time_max);
+    bind_seq(s, 5, block_sum(block, time_min, time_max));
+    bind_bytes(s, 6, block->spans, block->count * sizeof(block->spans[0]));
+    return statement_run(s);
+}
+
+static int write_terms(struct blocks *b, uint64_t block)
+{
+    sqlite3_stmt *s = b->statements[BLOCK_ADD_TERM];
+
+    for (uint32_t i = 0; i < b->terms->count; i++) {
+        const struct term *t = &b->terms->terms[i];
+        bind_seq(s, 1, block);
+        bind_int(s, 2, t->field);
+        bind_bytes(s, 3, b->terms->text + t->at, t->len);
+        bind_seq(s, 4, t->mask);
+        int rc = statement_run(s);
+        if (rc != SQLITE_OK)
+            return rc;
+    }
+    return SQLITE_OK;
+}
+
+int blocks_make(struct blocks *b)
+{
+    struct block block = {0};
+    uint64_t behind;
+    int rc = last_in_blocks(b, &behind);
+
+    if (!b->terms && !(b->terms = calloc(1, sizeof(*b->terms))))
+        return SQLITE_NOMEM;
+    terms_clear(b->terms);
+    if (rc == SQLITE_OK)
+        rc = gather(b, &block, behind);
+    if (rc != SQLITE_OK || block.count < BLOCK_SEGMENTS)
+        return rc;
+    rc = write_block(b, &block);
+    return rc == SQLITE_OK ? write_terms(b, block.first) : rc;
+}
+
+/* ---- searching ---- */
+
+static bool load(struct block *out, sqlite3_stmt *row, int64_t *time_min, int64_t *time_max)
+{
+    const void *spans = sqlite3_column_blob(row, 5);
+    size_t size = (size_t)sqlite3_column_bytes(row, 5);
+
+    *out = (struct block){.first = column_seq(row, 0), .last = column_seq(row, 1)};
+    *time_min = sqlite3_column_int64(row, 2);
+    *time_max = sqlite3_column_int64(row, 3);
+    if (!spans || size > sizeof(out->spans) || size % sizeof(out->spans[0]) != 0)
+        return false;
+    out->count = (uint32_t)(size / sizeof(out->spans[0]));
+    memcpy(out->spans, spans, size);
+    return block_sum(out, *time_min, *time_max) == column_seq(row, 4);
+}
+
+static uint64_t mask_of_times(const struct block *b, const struct block_wish *wish)
+{
+    uint64_t mask = 0;
+
+    for (uint32_t i = 0; i < b->count; i++)
+        if (b->spans[i].time_max >= wish->since_ms && b->spans[i].time_min <= wish->until_ms)
+            mask |= (uint64_t)1 << i;
+    return mask;
+}
+
+/* What a search of one block has found out so far. */
+struct search {
+    struct blocks *blocks;
+    uint64_t block;
+    unsigned looked;
+};
+
+static int mask_of_value(struct search *q, unsigned field, const char *value, uint32_t len, uint64_t *mask)
+{
+    sqlite3_stmt *s = q->blocks->statements[BLOCK_TERM];
+    int64_t one = 0;
+
+    bind_seq(s, 1, q->block);
+    bind_int(s, 2, field);
+    bind_bytes(s, 3, value, len);
+    int rc = statement_int(s, 0, &one);
+    *mask |= (uint64_t)one;
+    q->looked++;
+    return rc;
+}
+
+static int mask_of_kind(struct search *q, uint8_t kind, uint64_t *mask)
+{
+    return mask_of_value(q, KIND_FIELD, (const char *)&kind, 1, mask);
+}
+
+static int mask_of_list(struct search *q, unsigned field, const struct filter *f, uint64_t *mask)
+{
+    const struct filter_list *list = &f->fields[field];
+    int rc = SQLITE_OK;
+
+    *mask = 0;
+    for (uint32_t i = list->first; rc == SQLITE_OK && i < list->first + list->count; i++)
+        rc = mask_of_value(q, field, filter_text(f, i), f->values[i].len, mask);
+    return rc;
+}
+
+static int narrow_by_filter(struct search *q, const struct filter *f, uint64_t *mask)
+{
+    int rc = SQLITE_OK;
+
+    for (unsigned field = EVENT_FIELD_COUNT;
+         rc == SQLITE_OK && field-- > 0 && *mask;) { /* signals are rarest */
+        uint64_t found;
+        if (!f->fields[field].given || f->fields[field].count > VALUES_MAX)
+            continue;
+        rc = mask_of_list(q, field, f, &found);
+        *mask &= found;
+    }
+    return rc;
+}
+
+/* Segments that have what the filter wants of the kinds that it is for; those that have a GAP pass by it. */
+static int narrow(struct search *q, const struct block_wish *wish, uint64_t *mask)
+{
+    uint64_t times = *mask, gaps = 0, sent = 0;
+    int rc = SQLITE_OK;
+
+    if (!(wish->kinds & 1u << EVENT_MESSAGE)) {
+        if (wish->kinds & 1u << EVENT_SENT)
+            rc = mask_of_kind(q, EVENT_SENT, &sent);
+        *mask &= sent;
+    }
+    if (rc == SQLITE_OK && wish->filter)
+        rc = narrow_by_filter(q, wish->filter, mask);
+    if (rc == SQLITE_OK && wish->kinds & 1u << EVENT_GAP)
+        rc = mask_of_kind(q, EVENT_GAP, &gaps);
+    *mask |= gaps & times;
+    return rc;
+}
+
+int blocks_find(struct blocks *b, uint64_t first, const struct block_wish *wish, struct block *out,
+                unsigned *looked)
+{
+    sqlite3_stmt *s = b->statements[BLOCK_AT];
+    struct search q = {.blocks = b, .looked = 1};
+    int64_t time_min, time_max;
+
+    *looked = 1;
+    bind_seq(s, 1, first);
+    int rc = statement_row(s);
+    if (rc != SQLITE_ROW)
+        return rc == SQLITE_DONE ? SQLITE_NOTFOUND : rc;
+    bool good = load(out, s, &time_min, &time_max);
+    sqlite3_reset(s);
+    if (!good || out->first > first || out->last < first)
+        return SQLITE_NOTFOUND;
+    q.block = out->first;
+    bool outside = time_max < wish->since_ms || time_min > wish->until_ms;
+    out->mask = outside ? 0 : mask_of_times(out, wish);
+    rc = out->mask ? narrow(&q, wish, &out->mask) : SQLITE_OK;
+    *looked = q.looked;
+    return rc;
+}

@@ -1,0 +1,72 @@
+/*
+ * Blocks: 64 consecutive segments each, with the times that they span and the values that occur in them, so
+ * that a search looks only into segments that may have what it wants. Functions that return int give SQLite's
+ * result code. Store thread only; within a transaction of the caller's.
+ */
+#ifndef IMD_BLOCK_H
+#define IMD_BLOCK_H
+
+#include "database.h"
+#include "segment.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define BLOCK_SEGMENTS 64 /* bits of a mask */
+
+enum block_statement {
+    BLOCK_WAITING,
+    BLOCK_NEWEST,
+    BLOCK_SEGMENT,
+    BLOCK_ADD,
+    BLOCK_ADD_TERM,
+    BLOCK_AT,
+    BLOCK_TERM,
+    BLOCK_STATEMENTS
+};
+
+struct block_terms;
+
+struct blocks {
+    struct database *database;
+    sqlite3_stmt *statements[BLOCK_STATEMENTS];
+    struct segment_buffer buffer;
+    struct block_terms *terms; /* kept, for the next block */
+};
+
+int blocks_open(struct blocks *b, struct database *d);
+void blocks_close(struct blocks *b);
+void blocks_deinit(struct blocks *b);
+
+/* Segments that are in no block yet, at most `limit`. */
+int blocks_waiting(struct blocks *b, unsigned limit, unsigned *out);
+/* Makes the next block, when there are BLOCK_SEGMENTS that wait. */
+int blocks_make(struct blocks *b);
+
+struct block_span {
+    uint64_t first, last;
+    int64_t time_min, time_max;
+};
+
+struct block {
+    uint64_t first, last;
+    uint32_t count;
+    struct block_span spans[BLOCK_SEGMENTS];
+    uint64_t mask; /* bit n: segment n may have what is wanted */
+};
+
+/* What a search wants. */
+struct block_wish {
+    const struct filter *filter; /* NULL: all */
+    int64_t since_ms, until_ms;
+    uint32_t kinds; /* bit n: enum event_kind n */
+};
+
+/*
+ * The block that has segment `first`, its mask filled; SQLITE_NOTFOUND: none has (or it is damaged). *looked:
+ * how many terms were looked up.
+ */
+int blocks_find(struct blocks *b, uint64_t first, const struct block_wish *wish, struct block *out,
+                unsigned *looked);
+
+#endif

@@ -1,0 +1,257 @@
+/*
+ * See history.h. A row an event with its indexes would cost 3-5 us each, a segment costs its bytes. Events
+ * blob and lines are written from where they are; only the places of lines are made relative to the segment.
+ */
+#include "history.h"
+
+#include <string.h>
+
+#define PRUNE_SEGMENTS 16 /* a step: a few hundred us */
+
+static const char *const sql[HISTORY_STATEMENTS] = {
+    [HISTORY_ADD] = "INSERT INTO segment VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    [HISTORY_HEAD] = "SELECT sum FROM segment WHERE first = ?1",
+    [HISTORY_OLDEST] = "SELECT first FROM segment ORDER BY first LIMIT 1",
+    [HISTORY_NEWEST] = "SELECT " SEGMENT_HEAD " FROM segment ORDER BY first DESC LIMIT 1",
+    [HISTORY_EDGE] = "SELECT first, last, time_max FROM segment ORDER BY first LIMIT ?1",
+    [HISTORY_DROP] = "DELETE FROM segment WHERE first <= ?1",
+    [HISTORY_DROP_TERMS] =
+        "DELETE FROM term WHERE block IN (SELECT first FROM block WHERE first <= ?1 AND last <= ?1)",
+    [HISTORY_DROP_BLOCKS] = "DELETE FROM block WHERE first <= ?1 AND last <= ?1",
+};
+
+static int read_oldest(struct history *h)
+{
+    int64_t oldest = 0;
+    int rc = statement_int(h->statements[HISTORY_OLDEST], 0, &oldest);
+
+    h->oldest = (uint64_t)oldest;
+    return rc;
+}
+
+/* Where the newest segment is damaged its numbers are not known: then those that were reserved are. */
+static int read_last(struct history *h)
+{
+    sqlite3_stmt *s = h->statements[HISTORY_NEWEST];
+    struct segment newest;
+    uint64_t reserved = 0;
+    int rc = statement_row(s);
+
+    h->last = h->pruned;
+    if (rc != SQLITE_ROW)
+        return rc == SQLITE_DONE ? SQLITE_OK : rc;
+    enum segment_verdict v = segment_load(&newest, s, &h->buffer);
+    sqlite3_reset(s);
+    if (v == SEGMENT_NO_MEMORY)
+        return SQLITE_NOMEM;
+    rc = v == SEGMENT_BAD ? database_get(h->database, "reserved", 0, &reserved) : SQLITE_OK;
+    h->last = v == SEGMENT_BAD ? reserved : newest.last;
+    return rc;
+}
+
+int history_refresh(struct history *h)
+{
+    int rc = database_get(h->database, "pruned", 0, &h->pruned);
+
+    if (rc == SQLITE_OK)
+        rc = read_oldest(h);
+    return rc == SQLITE_OK ? read_last(h) : rc;
+}
+
+int history_open(struct history *h, struct database *d)
+{
+    h->database = d;
+    int rc = database_prepare(d, sql, HISTORY_STATEMENTS, h->statements);
+    return rc == SQLITE_OK ? history_refresh(h) : rc;
+}
+
+void history_close(struct history *h)
+{
+    database_finalize(h->statements, HISTORY_STATEMENTS);
+}
+
+void history_deinit(struct history *h)
+{
+    history_close(h);
+    segment_buffer_deinit(&h->buffer);
+}
+
+/* ---- appending ---- */
+
+static int insert(struct history *h, const struct segment *s)
+{
+    sqlite3_stmt *add = h->statements[HISTORY_ADD];
+
+    bind_seq(add, 1, s->first);
+    bind_seq(add, 2, s->last);
+    bind_int(add, 3, s->time_min);
+    bind_int(add, 4, s->time_max);
+    bind_seq(add, 5, segment_sum(s));
+    bind_seq(add, 6, s->lines_sum);
+    bind_bytes(add, 7, s->events, s->count * sizeof(*s->events));
+    bind_bytes(add, 8, s->lines, s->len);
+    return statement_run(add);
+}
+
+static int is_there(struct history *h, const struct segment *s)
+{
+    int64_t sum = 0;
+
+    bind_seq(h->statements[HISTORY_HEAD], 1, s->first);
+    int rc = statement_int(h->statements[HISTORY_HEAD], 0, &sum);
+    return rc == SQLITE_OK && (uint64_t)sum != segment_sum(s) ? SQLITE_CONSTRAINT : rc;
+}
+
+static int add(struct history *h, const struct segment *s)
+{
+    if (s->first <= h->last)
+        return is_there(h, s);
+    int rc = insert(h, s);
+    if (rc == SQLITE_OK) {
+        h->last = s->last;
+        h->oldest = h->oldest ? h->oldest : s->first;
+    }
+    return rc;
+}
+
+/* How many events from `at` on make a segment: about SEGMENT_BYTES, and without a hole between their lines.
+ */
+static uint32_t cut(const struct storage_event *events, uint32_t at, uint32_t count)
+{
+    uint32_t n = 1;
+    uint64_t bytes = events[at].len;
+
+    for (; at + n < count; n++) {
+        const struct storage_event *e = &events[at + n];
+        if (bytes + e->len > SEGMENT_BYTES || e->at != e[-1].at + e[-1].len)
+            break;
+        bytes += e->len;
+    }
+    return n;
+}
+
+static void describe(struct segment *s, struct storage_event *events, uint32_t count, const char *bytes)
+{
+    uint32_t base = events[0].at;
+
+    *s = (struct segment){.first = events[0].seq,
+                          .last = events[count - 1].seq,
+                          .time_min = events[0].time_ms,
+                          .time_max = events[0].time_ms,
+                          .events = events,
+                          .count = count,
+                          .lines = bytes + base,
+                          .len = (size_t)(events[count - 1].at - base) + events[count - 1].len};
+    for (uint32_t i = 0; i < count; i++) {
+        events[i].at -= base;
+        s->time_min = events[i].time_ms < s->time_min ? events[i].time_ms : s->time_min;
+        s->time_max = events[i].time_ms > s->time_max ? events[i].time_ms : s->time_max;
+    }
+    s->lines_sum = segment_lines_sum(s->lines, s->len);
+}
+
+int history_append(struct history *h, const struct storage_event *events, uint32_t count, const char *bytes)
+{
+    struct segment s;
+
+    for (uint32_t at = 0, n; at < count; at += n) {
+        n = cut(events, at, count);
+        if (segment_buffer_reserve(&h->buffer, n) != SQLITE_OK)
+            return SQLITE_NOMEM;
+        memcpy(h->buffer.events, events + at, n * sizeof(*events));
+        describe(&s, h->buffer.events, n, bytes);
+        int rc = add(h, &s);
+        if (rc != SQLITE_OK)
+            return rc;
+    }
+    return SQLITE_OK;
+}
+
+int history_add_gap(struct history *h, uint64_t from, uint64_t to, const char *reason, int64_t time_ms)
+{
+    char line[EVENT_GAP_MAX];
+    struct json_writer w;
+    struct storage_event event = {
+        .seq = to, .time_ms = time_ms, .index.conversation = CONVERSATION_NONE, .kind = EVENT_GAP};
+    struct segment s = {.first = from, .last = to, .time_min = time_ms, .time_max = time_ms, .count = 1};
+
+    json_writer_init(&w, line, sizeof(line));
+    event_write_gap(&w, from, to, reason);
+    event.len = (uint32_t)json_writer_length(&w);
+    s.events = &event;
+    s.lines = line;
+    s.len = event.len;
+    s.lines_sum = segment_lines_sum(line, s.len);
+    return add(h, &s);
+}
+
+/* ---- pruning ---- */
+
+/*
+ * The last of the first few that may go. By age: one that is old, and those before it that are old too, or
+ * which bear a time that has not come yet: the clock was wrong when they came, and they would hold up all
+ * behind them for ever.
+ */
+static int find_edge(struct history *h, int64_t old_ms, int64_t now_ms, bool any, uint64_t *first,
+                     uint64_t *last)
+{
+    sqlite3_stmt *s = h->statements[HISTORY_EDGE];
+    int rc;
+
+    bind_int(s, 1, PRUNE_SEGMENTS);
+    while ((rc = statement_row(s)) == SQLITE_ROW) {
+        int64_t ended = sqlite3_column_int64(s, 2);
+        if (!any && ended >= old_ms && ended <= now_ms)
+            break;
+        if (!any && ended >= old_ms)
+            continue;
+        *first = column_seq(s, 0);
+        *last = column_seq(s, 1);
+    }
+    if (rc != SQLITE_ROW)
+        return rc == SQLITE_DONE ? SQLITE_OK : rc;
+    return sqlite3_reset(s);
+}
+
+static int drop(struct history *h, uint64_t first, uint64_t last)
+{
+    static const enum history_statement steps[] = {HISTORY_DROP_TERMS, HISTORY_DROP_BLOCKS, HISTORY_DROP};
+
+    for (unsigned i = 0; i < 3; i++) {
+        sqlite3_stmt *s = h->statements[steps[i]];
+        bind_seq(s, 1, steps[i] == HISTORY_DROP ? first : last);
+        int rc = statement_run(s);
+        if (rc != SQLITE_OK)
+            return rc;
+    }
+    return database_set(h->database, "pruned", last);
+}
+
+int history_prune(struct history *h, int64_t old_ms, int64_t now_ms, bool any, uint64_t *events)
+{
+    uint64_t oldest = h->oldest, first = 0, last = 0;
+    int rc = find_edge(h, old_ms, now_ms, any, &first, &last);
+
+    *events = 0;
+    if (rc != SQLITE_OK || first == 0)
+        return rc;
+    last = last < first ? first : last > h->last ? h->last : last;
+    rc = drop(h, first, last);
+    if (rc != SQLITE_OK)
+        return rc;
+    h->pruned = last;
+    *events = last >= oldest ? last - oldest + 1 : 0;
+    return read_oldest(h);
+}
+
+int history_oldest_ms(struct history *h, int64_t *out)
+{
+    sqlite3_stmt *s = h->statements[HISTORY_EDGE];
+
+    bind_int(s, 1, 1);
+    int rc = statement_row(s);
+    *out = rc == SQLITE_ROW ? sqlite3_column_int64(s, 2) : INT64_MAX;
+    if (rc != SQLITE_ROW)
+        return rc == SQLITE_DONE ? SQLITE_OK : rc;
+    return sqlite3_reset(s);
+}
