@@ -1,10 +1,11 @@
 /*
- * imd: joins session, hub and transport, which do not know each other, on one loop.
+ * imd: joins session, hub, store and transport, which do not know each other, on one loop.
  *
- * Order of a turn: what the sockets brought (transport, clients), timers and signals; then the hooks: what is
- * due in the session, the hub's writes, and the session's timer anew.
+ * Order of a turn: what the sockets brought (transport, clients), what the store has done, timers and
+ * signals; then the hooks: what is due in session and dispatcher, the hub's writes, and the timer anew.
  */
 #include "config.h"
+#include "dispatcher.h"
 #include "hub.h"
 #include "link.h"
 #include "listener.h"
@@ -13,6 +14,7 @@
 #include "netwatch.h"
 #include "options.h"
 #include "session.h"
+#include "store.h"
 #include "transport.h"
 
 #include <errno.h>
@@ -37,6 +39,9 @@ struct daemon {
     struct transport *transport;
     struct session *session;
     struct hub *hub;
+    struct store *store;
+    struct storage storage;
+    struct dispatcher *dispatcher;
     struct netwatch *netwatch;
     struct listener listener;
     struct loop_hook due, arm;
@@ -45,6 +50,7 @@ struct daemon {
     uint64_t random[RANDOM_WORDS];
     unsigned random_left;
     bool stopping;
+    uint64_t stop_ms; /* then at the latest, unless the disk itself holds it up */
 };
 
 static struct session_time now_of(struct daemon *d)
@@ -163,6 +169,16 @@ static enum error link_send(void *self, struct link_send *s)
     return session_send(((struct daemon *)self)->session, s, now_of(self));
 }
 
+static enum error link_compose(void *self, struct link_send *s, struct link_frame *out)
+{
+    return session_compose(((struct daemon *)self)->session, s, out, now_of(self));
+}
+
+static void link_queued(void *self)
+{
+    dispatcher_queued(((struct daemon *)self)->dispatcher, now_of(self));
+}
+
 static void link_connect(void *self)
 {
     session_connect(((struct daemon *)self)->session, now_of(self));
@@ -191,6 +207,7 @@ static void link_write_status(void *self, struct json_writer *w, bool whole)
 static void link_write_stats(void *self, struct json_writer *w)
 {
     session_write_stats(((struct daemon *)self)->session, w);
+    dispatcher_write_stats(((struct daemon *)self)->dispatcher, w);
 }
 
 static bool link_congested(void *self)
@@ -222,6 +239,7 @@ static struct session_options session_options_of(const struct daemon *d)
         .no_reconnect_codes = c->no_reconnect_codes,
         .no_reconnect_count = c->no_reconnect_count,
         .pending_max = c->max_pending,
+        .queued_max = DISPATCHER_ITEMS,
         .message_max = c->max_message,
         .inline_binary = c->inline_binary,
     };
@@ -255,7 +273,28 @@ static struct hub_options hub_options_of(const struct daemon *d)
         .max_clients_per_user = c->max_clients_per_user,
         .max_pending = c->max_pending,
         .stall_timeout_ms = c->stall_timeout_ms,
+        .history = c->history,
+        .outbox_expires_ms = c->outbox_expires_ms,
     };
+}
+
+static struct store_options store_options_of(const struct daemon *d)
+{
+    const struct config *c = d->config;
+
+    return (struct store_options){
+        .folder = d->options.state,
+        .history = c->history,
+        .history_max_age_ms = c->history_max_age_ms,
+        .history_max_bytes = c->history_max_bytes,
+        .outbox_max = c->outbox_max,
+        .outbox_keep_ms = c->outbox_keep_ms,
+    };
+}
+
+static struct dispatcher_options dispatcher_options_of(const struct config *c)
+{
+    return (struct dispatcher_options){.window = c->outbox_window, .ack_timeout_ms = c->ack_timeout_ms};
 }
 
 static void use_config(struct daemon *d, struct config *c)
@@ -283,12 +322,18 @@ static void apply_reload(struct daemon *d, struct config *next)
     bool moved = strcmp(old->url_text, next->url_text) != 0;
     struct session_options s;
     struct hub_options h;
+    struct store_options store;
+    struct dispatcher_options dispatcher;
 
     use_config(d, next);
     s = session_options_of(d);
     h = hub_options_of(d);
+    store = store_options_of(d);
+    dispatcher = dispatcher_options_of(next);
     session_configure(d->session, &s, now_of(d));
     hub_configure(d->hub, &h);
+    store_configure(d->store, &store);
+    dispatcher_configure(d->dispatcher, &dispatcher);
     config_free(old);
     if (moved && session_state(d->session) != LINK_DISCONNECTED)
         session_reconnect(d->session, now_of(d));
@@ -342,7 +387,9 @@ static int on_terminate(sd_event_source *s, const struct signalfd_siginfo *si, v
     sd_notify(0, "STOPPING=1");
     hub_stop_accepting(d->hub);
     listener_close(&d->listener);
-    session_shutdown(d->session, loop_now_ms(d->loop) + SHUTDOWN_MS, now_of(d));
+    d->stop_ms = loop_now_ms(d->loop) + SHUTDOWN_MS;
+    dispatcher_stop(d->dispatcher);
+    session_shutdown(d->session, d->stop_ms, now_of(d));
     return 0;
 }
 
@@ -363,6 +410,23 @@ static void hook_due(struct loop_hook *hook)
 
     if (session_deadline(d->session) <= loop_now_ms(d->loop))
         session_tick(d->session, now_of(d));
+    dispatcher_turn(d->dispatcher, now_of(d));
+}
+
+static uint64_t deadline(struct daemon *d)
+{
+    uint64_t session = session_deadline(d->session), dispatcher = dispatcher_deadline(d->dispatcher);
+    uint64_t at = session < dispatcher ? session : dispatcher;
+
+    return d->stopping && d->stop_ms < at ? d->stop_ms : at;
+}
+
+/* All that was begun has ended, or has had its time. */
+static bool is_finished(struct daemon *d)
+{
+    bool idle = store_idle(d->store) && dispatcher_idle(d->dispatcher);
+
+    return d->stopping && session_finished(d->session) && (idle || loop_now_ms(d->loop) >= d->stop_ms);
 }
 
 /*
@@ -372,17 +436,17 @@ static void hook_due(struct loop_hook *hook)
 static void hook_arm(struct loop_hook *hook)
 {
     struct daemon *d = (struct daemon *)((char *)hook - offsetof(struct daemon, arm));
-    uint64_t deadline = session_deadline(d->session);
+    uint64_t at = deadline(d);
 
-    if (d->stopping && session_finished(d->session)) {
+    if (is_finished(d)) {
         hub_flush(d->hub);
         loop_stop(d->loop);
         return;
     }
-    if (deadline >= d->armed_ms)
+    if (at >= d->armed_ms)
         return;
-    d->armed_ms = deadline;
-    sd_event_source_set_time(d->timer, deadline * 1000);
+    d->armed_ms = at;
+    sd_event_source_set_time(d->timer, at * 1000);
     sd_event_source_set_enabled(d->timer, SD_EVENT_ONESHOT);
 }
 
@@ -433,6 +497,8 @@ static int make_hub(struct daemon *d)
     struct hub_options o = hub_options_of(d);
     struct link l = {.self = d,
                      .send = link_send,
+                     .compose = link_compose,
+                     .queued = link_queued,
                      .connect = link_connect,
                      .disconnect = link_disconnect,
                      .reconnect = link_reconnect,
@@ -446,6 +512,24 @@ static int make_hub(struct daemon *d)
     if (r == 0)
         hub_set_link(d->hub, &l);
     return r;
+}
+
+/* What is not for want of disk is a mistake in the way it is run: then it does not start. */
+static int open_store(struct daemon *d)
+{
+    struct store_options o = store_options_of(d);
+    struct dispatcher_options dispatcher = dispatcher_options_of(d->config);
+    char why[512];
+    uint64_t seq;
+    int r = store_new(&d->store, d->loop, &o, hub_storage_listener(d->hub), &seq, why, sizeof why);
+
+    if (r < 0) {
+        fprintf(stderr, "imd: %s\n", why);
+        return r;
+    }
+    d->storage = store_storage(d->store);
+    hub_set_storage(d->hub, &d->storage, seq);
+    return dispatcher_new(&d->dispatcher, &dispatcher, d->session, &d->storage, hub_listener(d->hub));
 }
 
 static int watch_process(struct daemon *d)
@@ -554,6 +638,8 @@ static int run(struct daemon *d)
     }
     r = open_listener(d);
     if (r >= 0)
+        r = open_store(d);
+    if (r >= 0)
         r = serve(d);
     listener_close(&d->listener);
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
@@ -563,7 +649,10 @@ static void deinit(struct daemon *d)
 {
     netwatch_free(d->netwatch);
     sd_event_source_unref(d->timer);
+    if (d->store)
+        store_free(d->store, hub_seq(d->hub));
     transport_free(d->transport);
+    dispatcher_free(d->dispatcher);
     session_free(d->session);
     hub_free(d->hub);
     loop_free(d->loop);

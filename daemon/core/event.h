@@ -66,6 +66,7 @@ void event_write_gap(struct json_writer *w, uint64_t from, uint64_t to, const ch
 #define GAP_CORRUPT "corrupt"       /* what was kept is damaged */
 #define GAP_CRASH "crash"           /* imd died; it is not known whether there were any */
 #define GAP_TOO_LARGE "too_large"   /* imd could not hold it … */
+#define GAP_OUTBOX "outbox"         /* of OUTBOX events, which have no number */
 #define GAP_MEMORY "memory"         /* … as JSON, or at all */
 
 #endif

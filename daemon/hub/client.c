@@ -46,6 +46,13 @@ struct client *client_new(struct hub *h, int fd, uid_t uid, gid_t gid)
     return c;
 }
 
+void client_forget_consumer(struct client *c)
+{
+    free(c->consumer);
+    c->consumer = NULL;
+    c->consumer_ready = false;
+}
+
 void client_free(struct client *c)
 {
     line_reader_deinit(&c->reader);
@@ -72,6 +79,8 @@ void client_close(struct client *c, const char *why)
         log_limited(LOG_WARNING, "client of uid %u disconnected: %s", (unsigned)c->uid, why);
     loop_source_remove(c->hub->loop, &c->source);
     close(c->fd);
+    client_forget_consumer(c);
+    replay_end(c);
     for (struct call *call = c->calls; call; call = call->next)
         call->client = NULL;
     c->calls = NULL;
@@ -85,8 +94,11 @@ static void mark_gone(struct client *c)
     c->blocked = false;
     shutdown(c->fd, SHUT_RD); /* what it has written is still read, but no more can come */
     loop_source_remove(c->hub->loop, &c->source);
+    client_forget_consumer(c);
+    replay_end(c);
     subscriber_deinit(&c->subscriber);
     c->out.start = c->out.end = 0;
+    c->out.mid_line = false;
 }
 
 /* It will ask nothing more: stay only while there is something to do for it, or to tell it. */
@@ -189,15 +201,21 @@ void client_reply_end(struct client *c)
 
 /* ---- Writing ---- */
 
-/* Before it goes on behind a gap, it is told of the gap. */
-static void announce_gap(struct client *c)
+/* Before it goes on behind what it missed, it is told of that. */
+static void announce_missed(struct client *c)
 {
     struct subscriber *s = &c->subscriber;
 
     if (s->gap_from) {
-        event_write_gap(line_begin(c), s->gap_from, s->gap_to, GAP_OVERRUN);
+        event_write_gap(line_begin(c), s->gap_from, s->gap_to, s->gap_reason);
         c->hub->counters.gaps++;
         s->gap_from = s->gap_to = 0;
+        line_end(c);
+    }
+    if (s->outbox_missed && !c->closed) {
+        event_write_gap(line_begin(c), 0, 0, GAP_OUTBOX);
+        c->hub->counters.gaps++;
+        s->outbox_missed = false;
         line_end(c);
     }
     if (s->status_missed && !c->closed) {
@@ -209,7 +227,10 @@ static void announce_gap(struct client *c)
 
 static void out_take(struct outbox *o, size_t n)
 {
-    o->start += n;
+    if (n) {
+        o->start += n;
+        o->mid_line = o->bytes[o->start - 1] != '\n';
+    }
     if (o->start != o->end)
         return;
     o->start = o->end = 0;
@@ -257,9 +278,16 @@ static bool write_once(struct client *c)
     return !c->blocked;
 }
 
+/* What is to be written next is made ready; false: nothing is. */
 static bool something_waits(struct client *c)
 {
-    return client_replies(c) || subscriber_waiting(&c->subscriber, &c->hub->ring);
+    struct subscriber *s = &c->subscriber;
+
+    if (s->parked && !subscriber_mid_line(s) && !c->out.mid_line)
+        replay_step(c);
+    if (s->gap_from || s->status_missed || s->outbox_missed)
+        announce_missed(c);
+    return !c->closed && (client_replies(c) || subscriber_waiting(s, &c->hub->ring));
 }
 
 static void read_the_last(struct client *c);
@@ -268,16 +296,14 @@ void client_flush(struct client *c)
 {
     if (c->closed || c->gone || c->blocked)
         return;
-    if (c->subscriber.gap_from || c->subscriber.status_missed)
-        announce_gap(c);
-    for (unsigned i = 0; i < FLUSH_CALLS && !c->closed && something_waits(c) && write_once(c); i++)
+    for (unsigned i = 0; i < FLUSH_CALLS && something_waits(c) && write_once(c); i++)
         ;
-    if (c->closed)
-        return;
-    if (c->gone)
+    if (c->gone && !c->closed)
         read_the_last(c);
     else if (!c->blocked && something_waits(c))
         c->blocked = true; /* its share of this turn is used up: EPOLLOUT comes at once */
+    if (c->closed)
+        return;
     if (c->blocked)
         hub_watch_stall(c->hub, c);
     close_if_done(c);
@@ -286,10 +312,13 @@ void client_flush(struct client *c)
 
 /* ---- Reading ---- */
 
-/* A server that does not read holds up those who send, and nobody else. */
+/* A server that does not read holds up those who send, and nobody else; the store likewise. */
 static bool must_throttle(const struct client *c)
 {
-    return client_replies(c) > CLIENT_REPLIES_HIGH || (c->sends && c->hub->link.congested(c->hub->link.self));
+    const struct hub *h = c->hub;
+
+    return client_replies(c) > CLIENT_REPLIES_HIGH || (c->sends && h->link.congested(h->link.self)) ||
+           (c->stores && h->stored_calls >= STORED_CALLS_HIGH);
 }
 
 static void handle_lines(struct client *c)

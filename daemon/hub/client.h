@@ -5,6 +5,8 @@
 #include "line.h"
 #include "link.h"
 #include "loop.h"
+#include "replay.h"
+#include "storage.h"
 #include "subscriber.h"
 #include "vocabulary.h"
 
@@ -22,6 +24,7 @@ struct call {
     struct hub *hub;
     struct client *client; /* NULL: it has gone */
     struct call *prev, *next;
+    bool stored;     /* waits for the store */
     uint16_t id_len; /* 0: a notification, never answered */
     char id[REQUEST_ID_MAX];
 };
@@ -30,6 +33,7 @@ struct call {
 struct outbox {
     char *bytes;
     size_t start, end, capacity;
+    bool mid_line; /* what goes next is the rest of a line: nothing may go before it */
 };
 
 struct client {
@@ -45,6 +49,9 @@ struct client {
     struct outbox out;
     struct json_writer writer; /* the reply being written, into out */
     struct subscriber subscriber;
+    struct replay replay;
+    char *consumer;      /* the name of the one that it is; NUL-terminated; NULL: none */
+    bool consumer_ready; /* the store knows it */
     struct call *calls;
     uint64_t progress_ms; /* when its socket last took something, or had taken all */
     int fd;
@@ -53,6 +60,7 @@ struct client {
     bool blocked;   /* its socket is full */
     bool throttled; /* not read: its replies, or the frames to the server, wait */
     bool sends;     /* has sent: what holds up frames to the server holds it up too */
+    bool stores;    /* has asked for what the store does: likewise */
     bool closed;
 };
 
@@ -64,6 +72,8 @@ struct client *client_new(struct hub *h, int fd, uid_t uid, gid_t gid);
 void client_close(struct client *c,
                   const char *why); /* why: for the log; NULL: nothing worth a line. Twice is fine. */
 void client_free(struct client *c); /* by the hub, at the end of the turn */
+
+void client_forget_consumer(struct client *c); /* it is none any more; twice is fine */
 
 /*
  * A reply: `{"jsonrpc":"2.0","id":ID,` is written; the caller writes `"result":…` or `"error":…` and ends it.

@@ -25,6 +25,7 @@
 #define ACCEPT_RETRY_MS 250 /* out of descriptors or memory: not before this again */
 #define PAUSE_MAX_MS 100    /* how long a slow subscriber may hold the server up … */
 #define PAUSE_REST_MS 1000  /* … and how long not, after it did for so long */
+#define RESERVE_AHEAD (1u << 20) /* numbers reserved at a time; a crash leaves out as many at most */
 
 /* ---- Timers: one-shots on the loop's clock ---- */
 
@@ -50,6 +51,7 @@ void hub_write_status_event(struct hub *h, struct json_writer *w)
 {
     event_write_head(w, EVENT_STATUS);
     h->link.write_status(h->link.self, w, false);
+    hub_write_storage(h, w, false);
     json_literal(w, "}}\n");
 }
 
@@ -162,7 +164,36 @@ static void event_status_changed(void *self)
     if (!w)
         return;
     hub_write_status_event(h, w);
+    h->last_status = h->ring.head;
     finish_event(h, 0, &e);
+}
+
+void hub_outbox_changed(struct hub *h, const struct outbox_entry *entry)
+{
+    struct json_writer *w = ring_begin(&h->ring, EVENT_LEAD + MESSAGE_ID_MAX, 0);
+    struct event e = {.kind = EVENT_OUTBOX, .fields.conversation = CONVERSATION_NONE};
+
+    if (!w)
+        return;
+    event_write_head(w, EVENT_OUTBOX);
+    json_first_key(w, KEY_MESSAGE_ID);
+    json_quoted(w, entry->id, entry->id_len);
+    json_next_key(w, "state");
+    json_cstring(w, outbox_state_word(entry->state));
+    if (entry->has_code) {
+        json_next_key(w, KEY_CODE);
+        json_int(w, entry->code);
+    }
+    json_next_key(w, "time");
+    json_int(w, entry->changed_ms);
+    json_literal(w, "}}\n");
+    h->last_outbox = h->ring.head;
+    finish_event(h, 0, &e);
+}
+
+static void event_outbox_changed(void *self, const struct outbox_entry *entry)
+{
+    hub_outbox_changed(self, entry);
 }
 
 static void resume_throttled(struct hub *h)
@@ -184,16 +215,138 @@ const struct link_listener *hub_listener(struct hub *h)
     return &h->listener;
 }
 
+/* ---- The store ---- */
+
+void hub_write_storage(struct hub *h, struct json_writer *w, bool whole)
+{
+    struct storage_report report;
+
+    h->storage.report(h->storage.self, &report);
+    json_next_key(w, "storage");
+    json_cstring(w, report.failed ? "failed" : "ok");
+    if (!whole)
+        return;
+    if (report.failed) {
+        json_next_key(w, "storageDetail");
+        json_cstring(w, report.detail);
+    }
+    json_next_key(w, "queued");
+    json_uint(w, report.queued);
+}
+
+/* X(member, name in `stats`) */
+#define STORAGE_COUNTERS(X)         \
+    X(oldest, "oldestSeq")          \
+    X(bytes, "storeBytes")          \
+    X(queued, "queued")             \
+    X(transactions, "transactions") \
+    X(appended, "appended")         \
+    X(lost, "notStored")            \
+    X(pruned, "pruned")             \
+    X(failures, "storeFailures")
+
+static void write_storage_stats(struct hub *h, struct json_writer *w)
+{
+    struct storage_report report;
+
+    h->storage.report(h->storage.self, &report);
+    report.lost += h->journal.lost;
+#define COUNTER_WRITE(member, name) \
+    json_next_key(w, name);         \
+    json_uint(w, report.member);
+    STORAGE_COUNTERS(COUNTER_WRITE)
+#undef COUNTER_WRITE
+}
+
+static bool storage_failed(const struct hub *h)
+{
+    struct storage_report report;
+
+    h->storage.report(h->storage.self, &report);
+    return report.failed;
+}
+
+static void reserved(struct storage_request *r)
+{
+    struct storage_reserve *reserve = (struct storage_reserve *)r;
+    struct hub *h = (struct hub *)((char *)reserve - offsetof(struct hub, reserve));
+
+    h->reserving = false;
+    if (!r->error)
+        h->reserved = reserve->through;
+}
+
+/* Numbers are reserved long before they are needed. */
+static void reserve(struct hub *h)
+{
+    if (h->reserving || h->reserved > h->seq + RESERVE_AHEAD / 2)
+        return;
+    h->reserve = (struct storage_reserve){.request = {.op = STORAGE_RESERVE, .done = reserved},
+                                          .through = h->seq + RESERVE_AHEAD};
+    h->reserving = h->storage.post(h->storage.self, &h->reserve.request) == 0;
+}
+
+/* The server waits while the disk cannot keep up; not for a disk that fails, of which there is no end. */
+static bool is_store_full(const struct hub *h)
+{
+    bool behind = h->store_full ? !journal_has_room(h) : journal_is_full(h);
+
+    return (behind || h->seq >= h->reserved) && !storage_failed(h);
+}
+
+static void set_pause(struct hub *h)
+{
+    h->link.pause(h->link.self, h->paused || h->store_full);
+}
+
+static void pause_for_store(struct hub *h)
+{
+    bool full = is_store_full(h);
+
+    if (full == h->store_full)
+        return;
+    h->store_full = full;
+    h->counters.store_pauses += full;
+    set_pause(h);
+}
+
+static void storage_changed(void *self)
+{
+    event_status_changed(self);
+}
+
+static void storage_expired(void *self, const struct outbox_entry *entry)
+{
+    hub_outbox_changed(self, entry);
+}
+
+const struct storage_listener *hub_storage_listener(struct hub *h)
+{
+    return &h->storage_listener;
+}
+
+void hub_set_storage(struct hub *h, const struct storage *s, uint64_t seq)
+{
+    h->storage = *s;
+    h->seq = h->reserved = seq;
+    reserve(h);
+}
+
+uint64_t hub_seq(const struct hub *h)
+{
+    return h->seq;
+}
+
 /* ---- Slow subscribers ---- */
 
 static bool holds_cursor(const struct client *c)
 {
-    return c->subscriber.kinds || c->subscriber.offset;
+    return (c->subscriber.kinds && !c->subscriber.parked) || c->subscriber.offset;
 }
 
 static uint64_t lowest_cursor(const struct hub *h)
 {
-    uint64_t lowest = h->ring.head;
+    uint64_t lowest = h->journal.cursor;
 
     for (const struct client *c = h->clients; c; c = c->next)
         if (holds_cursor(c) && c->subscriber.cursor < lowest)
@@ -202,19 +355,29 @@ static uint64_t lowest_cursor(const struct hub *h)
 }
 
 /*
- * The ring drops an entry that somebody has not had. Those go on in the middle of the ring: at its tail the
- * next event would overtake them again. What they miss is announced.
+ * The ring drops an entry that somebody has not had. With a history, they are fed from there; without, they
+ * go on in the middle of the ring: at its tail the next event would overtake them again. What they miss is
+ * announced.
  */
+static int overtake(struct hub *h, struct client *c, uint64_t middle)
+{
+    if (h->options.history && c->subscriber.kinds & EVENT_KINDS_WANTED) {
+        h->counters.replays++;
+        return replay_overtaken(c);
+    }
+    return subscriber_overtake(&c->subscriber, &h->ring, middle, &h->counters.drops);
+}
+
 static void ring_overtaking(void *owner, uint64_t ordinal)
 {
     struct hub *h = owner;
     uint64_t middle = ordinal + 1 + (h->ring.head - ordinal - 1) / 2;
     struct client *c, *next;
 
+    if (h->journal.cursor <= ordinal)
+        journal_collect(h);
     DL_FOREACH_SAFE(h->clients, c, next) {
-        if (!holds_cursor(c) || c->subscriber.cursor > ordinal)
-            continue;
-        if (subscriber_overtake(&c->subscriber, &h->ring, middle, &h->counters.drops) < 0)
+        if (holds_cursor(c) && c->subscriber.cursor <= ordinal && overtake(h, c, middle) < 0)
             client_close(c, "no memory for the rest of its line");
     }
     h->ring.guard = lowest_cursor(h);
@@ -223,7 +386,8 @@ static void ring_overtaking(void *owner, uint64_t ordinal)
 /* A subscriber that takes something now and then, but is about to be overtaken. */
 static bool is_struggling(const struct hub *h, const struct client *c, uint64_t now_ms)
 {
-    return c->blocked && c->subscriber.kinds && now_ms - c->progress_ms < PAUSE_MAX_MS &&
+    return c->blocked && c->subscriber.kinds && !c->subscriber.parked &&
+           now_ms - c->progress_ms < PAUSE_MAX_MS &&
            ring_lag(&h->ring, c->subscriber.cursor) > h->ring.size / 2;
 }
 
@@ -242,7 +406,7 @@ static void end_pause(struct hub *h, uint64_t again_ms)
     h->paused = false;
     h->pause_again_ms = again_ms;
     sd_event_source_set_enabled(h->pause_timer, SD_EVENT_OFF);
-    h->link.pause(h->link.self, false);
+    set_pause(h);
 }
 
 static int pause_over(sd_event_source *s, uint64_t usec, void *userdata)
@@ -266,7 +430,7 @@ static void pause_for_slow(struct hub *h)
             return;
         h->paused = true;
         h->counters.pauses++;
-        h->link.pause(h->link.self, true);
+        set_pause(h);
     }
 }
 
@@ -369,10 +533,14 @@ void hub_flush(struct hub *h)
             break;
         flush_until_quiet(h);
     }
+    replay_feed_starved(h);
+    journal_post(h, false);
+    reserve(h);
     if (h->ring.block_count)
         ring_release_blocks(&h->ring, lowest_cursor(h));
     if (h->paused)
         pause_for_slow(h);
+    pause_for_store(h);
 }
 
 static void bury(struct hub *h)
@@ -473,6 +641,7 @@ struct call *hub_call_new(struct hub *h, struct client *c, const char *id, size_
         return NULL;
     call->hub = h;
     call->client = c;
+    call->stored = false;
     call->id_len = (uint16_t)id_len;
     if (id_len)
         memcpy(call->id, id, id_len);
@@ -488,6 +657,7 @@ void hub_call_free(struct call *call)
         DL_DELETE(call->client->calls, call);
         hub_mark_dirty(h, call->client); /* it may have waited for nothing else */
     }
+    h->stored_calls -= call->stored;
     call->next = h->calls_free;
     h->calls_free = call;
 }
@@ -575,8 +745,12 @@ int hub_new(struct hub **out, struct loop *loop, const struct hub_options *o)
                                          .publish = event_publish,
                                          .abandon = event_abandon,
                                          .lost = event_lost,
+                                         .outbox_changed = event_outbox_changed,
                                          .status_changed = event_status_changed,
                                          .relieved = event_relieved};
+    h->storage_listener =
+        (struct storage_listener){.self = h, .changed = storage_changed, .expired = storage_expired};
+    h->last_status = h->last_outbox = UINT64_MAX;
     scan_init(&h->scan);
     h->fds_max = getrlimit(RLIMIT_NOFILE, &fds) == 0 && fds.rlim_cur < INT_MAX ? (int)fds.rlim_cur : INT_MAX;
     error = ring_init(&h->ring, o->ring_size, 2 * o->max_message);
@@ -586,7 +760,7 @@ int hub_new(struct hub **out, struct loop *loop, const struct hub_options *o)
     }
     h->ring.overtaking = ring_overtaking;
     h->ring.owner = h;
-    h->calls_max = o->max_pending;
+    h->calls_max = o->max_pending + STORED_CALLS_MAX;
     h->calls_pool = calloc(h->calls_max, sizeof *h->calls_pool);
     if (!h->calls_pool) {
         hub_free(h);
@@ -611,6 +785,7 @@ void hub_free(struct hub *h)
     sd_event_source_unref(h->accept_timer);
     sd_event_source_unref(h->stall_timer);
     sd_event_source_unref(h->pause_timer);
+    journal_deinit(h);
     ring_deinit(&h->ring);
     scan_deinit(&h->scan);
     free(h->calls_pool);
@@ -627,8 +802,10 @@ void hub_configure(struct hub *h, const struct hub_options *o)
 {
     size_t ring_size = h->options.ring_size;
     unsigned max_pending = h->options.max_pending;
+    bool history = h->options.history;
 
     h->options = *o;
+    h->options.history = history;
     h->options.ring_size = ring_size;
     h->options.max_pending = max_pending;
     h->ring.block_limit = 2 * o->max_message;
@@ -666,5 +843,6 @@ void hub_write_stats(struct hub *h, struct json_writer *w)
     json_uint(w, h->counters.member);
     HUB_COUNTERS(COUNTER_WRITE)
 #undef COUNTER_WRITE
+    write_storage_stats(h, w);
     h->link.write_stats(h->link.self, w);
 }

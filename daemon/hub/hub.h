@@ -7,6 +7,7 @@
 #define IMD_HUB_H
 
 #include "link.h"
+#include "storage.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -20,6 +21,8 @@ struct hub_options {
     size_t ring_size, max_line, max_message;
     unsigned max_clients, max_clients_per_user, max_pending;
     uint64_t stall_timeout_ms;
+    bool history;
+    uint64_t outbox_expires_ms;
 };
 
 /* 0 or a negative errno. The listener table is for the session; the link is set before hub_listen. */
@@ -29,14 +32,21 @@ void hub_free(struct hub *h); /* NULL is fine; closes all clients */
 const struct link_listener *hub_listener(struct hub *h);
 void hub_set_link(struct hub *h, const struct link *link);
 
-/* New limits from here on; ring_size and max_pending stay what they were. */
+/* What the store tells goes to the listener. seq: the last number that was given to an event. */
+const struct storage_listener *hub_storage_listener(struct hub *h);
+void hub_set_storage(struct hub *h, const struct storage *s, uint64_t seq);
+
+/* The last number given to an event. */
+uint64_t hub_seq(const struct hub *h);
+
+/* New limits from here on; ring_size, max_pending and history stay what they were. */
 void hub_configure(struct hub *h, const struct hub_options *o);
 
 /* Accepts clients from this listening socket, which stays the caller's. */
 int hub_listen(struct hub *h, int fd);
 void hub_stop_accepting(struct hub *h);
 
-/* Writes what can be written at once: before the end. */
+/* Writes what can be written at once, and gives the store what it has not yet: before the end. */
 void hub_flush(struct hub *h);
 
 #endif

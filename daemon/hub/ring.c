@@ -125,10 +125,32 @@ static void make_room(struct ring *r, size_t n)
         evict_oldest(r);
 }
 
+/* Seqs rise with ordinals, but for lines that have none. */
+uint64_t ring_find(const struct ring *r, uint64_t seq)
+{
+    uint64_t low = r->tail, high = r->head; /* nothing below low is greater; all logged from high on is */
+
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2, at = middle;
+
+        while (at < high && !ring_entry(r, at)->seq)
+            at++;
+        if (at < high && ring_entry(r, at)->seq <= seq)
+            low = at + 1;
+        else
+            high = middle;
+    }
+    while (low < r->head && !ring_entry(r, low)->seq)
+        low++;
+    return low;
+}
+
 void ring_release_blocks(struct ring *r, uint64_t below)
 {
     for (uint64_t at = r->blocks_from > r->tail ? r->blocks_from : r->tail; r->block_count && at < below;
          at++) {
+        if (entry_at(r, at)->block)
+            r->whole_from = at + 1;
         drop_block(r, entry_at(r, at));
         r->blocks_from = at + 1;
     }

@@ -52,6 +52,7 @@ struct ring {
     size_t block_bytes, block_limit; /* of all blocks together */
     size_t block_count;
     uint64_t blocks_from; /* no block is below this ordinal */
+    uint64_t whole_from;  /* from this ordinal on, no line has lost its block */
 
     void (*overtaking)(void *owner, uint64_t ordinal); /* entry `ordinal` is about to go */
     void *owner;
@@ -97,7 +98,11 @@ static inline uint64_t ring_lag(const struct ring *r, uint64_t ordinal)
     return ordinal == r->head ? 0 : r->head_byte - ring_entry(r, ordinal)->at;
 }
 
-/* Entries below this ordinal are needed by nobody: their blocks can go. */
+/* The ordinal of the first logged line whose seq is greater; the head when there is none. */
+uint64_t ring_find(const struct ring *r, uint64_t seq);
+
+/* Entries below this ordinal are needed by nobody: their blocks can go. No cursor may then be put below
+ * whole_from. */
 void ring_release_blocks(struct ring *r, uint64_t below);
 
 #endif

@@ -4,9 +4,11 @@
 
 #include "client.h"
 #include "hub.h"
+#include "journal.h"
 #include "loop.h"
 #include "ring.h"
 #include "scan.h"
+#include "storage.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,19 +16,22 @@
 struct sd_event_source;
 
 /* X(member, name in `stats`) */
-#define HUB_COUNTERS(X)                                                              \
-    X(accepted, "accepted") /* clients */                                            \
-    X(refused, "refused")   /* clients over MaxClients or MaxClientsPerUser */       \
-    X(requests, "requests")                                                          \
-    X(errors, "errors")         /* requests answered by an error */                  \
-    X(events, "events")         /* lines that went into the ring */                  \
-    X(deliveries, "deliveries") /* lines that were written to a subscriber, whole */ \
-    X(delivered_bytes, "deliveredBytes")                                             \
-    X(flushes, "flushes") /* writes to clients */                                    \
-    X(drops, "drops")     /* events that a subscriber missed */                      \
-    X(gaps, "gaps")       /* GAPs that told so */                                    \
-    X(stalled, "stalled") /* clients disconnected for StallTimeout */                \
-    X(pauses, "pauses")   /* times the server was not read for a slow subscriber's sake */
+#define HUB_COUNTERS(X)                                                                                 \
+    X(accepted, "accepted") /* clients */                                                               \
+    X(refused, "refused")   /* clients over MaxClients or MaxClientsPerUser */                          \
+    X(requests, "requests")                                                                             \
+    X(errors, "errors")         /* requests answered by an error */                                     \
+    X(events, "events")         /* lines that went into the ring */                                     \
+    X(deliveries, "deliveries") /* lines that were written to a subscriber, whole */                    \
+    X(delivered_bytes, "deliveredBytes")                                                                \
+    X(flushes, "flushes")          /* writes to clients */                                              \
+    X(drops, "drops")              /* events that a subscriber missed */                                \
+    X(gaps, "gaps")                /* GAPs that told so */                                              \
+    X(stalled, "stalled")          /* clients disconnected for StallTimeout */                          \
+    X(pauses, "pauses")            /* times the server was not read for a slow subscriber's sake … */ \
+    X(store_pauses, "storePauses") /* … for the disk's sake */                                        \
+    X(replays, "replays")          /* subscribers that were fed from the store */                       \
+    X(pages, "pages")              /* that they were fed with */
 
 struct hub_counters {
 #define COUNTER_MEMBER(member, name) uint64_t member;
@@ -45,29 +50,45 @@ struct hub {
     struct loop *loop;
     struct link link;
     struct link_listener listener;
+    struct storage storage;
+    struct storage_listener storage_listener;
     struct loop_hook hook;
     struct ring ring;
-    struct scan scan; /* of the request being handled */
-    uint64_t seq;     /* the last one given to an event */
-    size_t lead;      /* bytes before the body of the event being written */
+    struct journal journal;
+    struct storage_reserve reserve; /* the request under way, if reserving */
+    bool reserving;
+    uint64_t reserved; /* numbers up to this may be given to events: none of them was before a crash */
+    struct scan scan;  /* of the request being handled */
+    uint64_t seq;      /* the last one given to an event */
+    size_t lead;       /* bytes before the body of the event being written */
+    uint64_t last_status, last_outbox; /* ordinals of the last line of these kinds; UINT64_MAX: none yet */
 
     struct client *clients;   /* doubly linked */
     struct client *dirty;     /* with replies to write at the end of this turn */
     struct client *graveyard; /* closed in this turn; freed at its end */
     int fds_max;              /* RLIMIT_NOFILE */
+    struct client *starved;   /* their replay waits for room, the longest first; doubly linked */
+    size_t page_bytes;        /* of replays */
+    unsigned page_count, pages_reading;
     unsigned client_count, throttled_count;
     struct hub_user *users;
     size_t user_count, user_capacity;
 
     struct call *calls_free, *calls_pool;
     size_t calls_used, calls_max;
+    unsigned stored_calls; /* of them wait for the store */
 
     struct sd_event_source *accept_source, *accept_timer, *stall_timer, *pause_timer;
-    bool paused;
+    bool paused;             /* for a slow subscriber */
+    bool store_full;         /* the store is behind */
     uint64_t pause_again_ms; /* no pause before this */
     bool published;          /* something new is in the ring */
     struct hub_counters counters;
 };
+
+/* Requests to the store that clients wait for. From HIGH on those who make them are not read. */
+#define STORED_CALLS_MAX 1024
+#define STORED_CALLS_HIGH 512
 
 /* hub.c */
 unsigned hub_subscribers(const struct hub *h);
@@ -78,6 +99,12 @@ void hub_watch_stall(struct hub *h, const struct client *c);
 
 /* A whole line, the same whether it goes into the ring or to one client only. */
 void hub_write_status_event(struct hub *h, struct json_writer *w);
+
+/* Members of a status, each with its comma. */
+void hub_write_storage(struct hub *h, struct json_writer *w, bool whole);
+
+/* A message in the outbox has changed: an event. */
+void hub_outbox_changed(struct hub *h, const struct outbox_entry *e);
 
 /* A waiting request of a client: which, and under which id it is to be answered. NULL: too many. */
 struct call *hub_call_new(struct hub *h, struct client *c, const char *id, size_t id_len);

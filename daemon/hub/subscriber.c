@@ -21,6 +21,7 @@ static int keep_rest(struct subscriber *s, const struct ring_entry *e, const cha
 
     if (!s->offset)
         return 0;
+    s->rest_lines = 1;
     if (e->block) {
         s->rest = ring_block_ref(e->block);
         s->rest_at = s->offset;
@@ -41,13 +42,63 @@ static int keep_rest(struct subscriber *s, const struct ring_entry *e, const cha
     return 0;
 }
 
+static void drop_rest(struct subscriber *s)
+{
+    ring_block_unref(s->rest);
+    s->rest = NULL;
+    s->rest_lines = 0;
+}
+
+/* Of a page, what goes beyond the line that is half written. */
+static void trim_rest(struct subscriber *s)
+{
+    const char *end;
+
+    if (!s->rest || s->rest_lines <= 1)
+        return;
+    if (!s->rest_at || s->rest->bytes[s->rest_at - 1] == '\n') {
+        drop_rest(s);
+        return;
+    }
+    end = memchr(s->rest->bytes + s->rest_at, '\n', s->rest->len - s->rest_at);
+    s->rest->len = (size_t)(end + 1 - s->rest->bytes); /* a page is nobody else's */
+    s->rest_lines = 1;
+}
+
 void subscriber_stop(struct subscriber *s)
 {
     filter_free(s->filter);
     s->filter = NULL;
     s->kinds = 0;
+    s->parked = false;
+    trim_rest(s);
     s->gap_from = s->gap_to = 0;
-    s->status_missed = false;
+    s->status_missed = s->outbox_missed = false;
+}
+
+int subscriber_park(struct subscriber *s, const struct ring *r)
+{
+    const struct ring_entry *e = ring_entry(r, s->cursor);
+
+    if (!s->parked && keep_rest(s, e, ring_line(r, e)) < 0)
+        return -ENOMEM;
+    if (s->parked)
+        trim_rest(s);
+    s->parked = true;
+    return 0;
+}
+
+void subscriber_feed(struct subscriber *s, struct ring_block *page, uint32_t lines)
+{
+    s->rest = page;
+    s->rest_at = 0;
+    s->rest_lines = lines;
+}
+
+void subscriber_join(struct subscriber *s, uint64_t ordinal)
+{
+    s->parked = false;
+    s->cursor = ordinal;
 }
 
 static int start_at_head(struct subscriber *s, const struct ring *r)
@@ -100,7 +151,7 @@ bool subscriber_waiting(struct subscriber *s, const struct ring *r)
 {
     if (s->rest || s->offset)
         return true;
-    if (!s->kinds)
+    if (!s->kinds || s->parked)
         return false;
     skip(s, r);
     return s->cursor != r->head;
@@ -122,15 +173,19 @@ static void add_rest(struct subscriber *s, const struct ring *r, struct delivery
 {
     const struct ring_entry *e;
 
-    if (s->rest)
+    d->rest_lines = 0;
+    if (s->rest) {
         add(d, s->rest->bytes + s->rest_at, s->rest->len - s->rest_at);
+        d->rest_lines = s->rest_lines;
+    }
     if (s->offset) {
         e = ring_entry(r, s->cursor);
         add(d, ring_line(r, e) + s->offset, e->len - s->offset);
         d->end++;
+        d->rest_lines++;
     }
     d->rest = d->total;
-    d->lines += d->total > 0;
+    d->lines = d->rest_lines;
 }
 
 /* A line that follows the last one in memory, across the end of the ring too, lengthens the run. */
@@ -180,7 +235,7 @@ void subscriber_gather(struct subscriber *s, const struct ring *r, const char *o
         add(d, own, own_len);
         d->own = own_len;
     }
-    if (s->kinds)
+    if (s->kinds && !s->parked)
         add_lines(s, r, d);
 }
 
@@ -192,8 +247,7 @@ static bool advance_rest(struct subscriber *s, size_t n, size_t rest)
         return false;
     }
     if (s->rest) {
-        ring_block_unref(s->rest);
-        s->rest = NULL;
+        drop_rest(s);
     } else if (rest) {
         s->offset = 0;
         s->cursor++;
@@ -209,7 +263,7 @@ size_t subscriber_advance(struct subscriber *s, const struct ring *r, const stru
     *lines = 0;
     if (!advance_rest(s, n, d->rest))
         return 0;
-    *lines += d->rest > 0;
+    *lines += d->rest_lines;
     if (own > d->own)
         own = d->own;
     if (n == d->total) {
@@ -239,10 +293,12 @@ static void note_missed(struct subscriber *s, const struct ring_entry *e)
 {
     if (!e->seq) {
         s->status_missed |= e->kind == EVENT_STATUS;
+        s->outbox_missed |= e->kind == EVENT_OUTBOX;
         return;
     }
     if (!s->gap_from)
         s->gap_from = e->seq;
+    s->gap_reason = GAP_OVERRUN;
     s->gap_to = e->seq;
 }
 

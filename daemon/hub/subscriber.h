@@ -19,13 +19,18 @@ struct subscriber {
     uint32_t kinds;  /* bit n: enum event_kind n; 0: not subscribed */
     struct filter *filter;
 
-    /* Overtaken in the middle of a line: what is left of it. */
+    /* Fed from the store: its cursor means nothing, and what comes into the ring does not concern it yet. */
+    bool parked;
+
+    /* What goes before all else: what is left of a line that the ring dropped, or a page from the store. */
     struct ring_block *rest;
     size_t rest_at;
+    uint32_t rest_lines; /* that end in it */
 
-    /* Overtaken: seqs of the first and last event that can no longer be delivered; 0: none. */
+    /* Seqs of the first and last event that cannot be delivered, and why; 0: none. */
     uint64_t gap_from, gap_to;
-    bool status_missed;
+    const char *gap_reason;
+    bool status_missed, outbox_missed;
 };
 
 void subscriber_deinit(struct subscriber *s); /* safe to call twice */
@@ -40,6 +45,16 @@ int subscriber_start(struct subscriber *s, const struct ring *r, uint32_t kinds,
 /* No further line; one that is half written is finished all the same. */
 void subscriber_stop(struct subscriber *s);
 
+/*
+ * Out of the ring, to be fed; a half-written line will be finished, of a page the lines that are not begun
+ * are dropped. 0 or -ENOMEM: nothing has changed.
+ */
+int subscriber_park(struct subscriber *s, const struct ring *r);
+/* While parked and nothing is left of what it was fed before: takes the page over. */
+void subscriber_feed(struct subscriber *s, struct ring_block *page, uint32_t lines);
+/* Back into the ring, at this ordinal. */
+void subscriber_join(struct subscriber *s, uint64_t ordinal);
+
 /* What to write next, in order: the rest of a line, the client's own bytes, further lines. */
 #define DELIVERY_VECTORS 64
 #define DELIVERY_BYTES (64u << 10) /* lines beyond the first are added up to this */
@@ -47,9 +62,10 @@ struct delivery {
     struct iovec iov[DELIVERY_VECTORS];
     unsigned count;
     size_t total, rest, own; /* bytes: all, of the rest, of the client's own */
-    uint64_t end;            /* the cursor once all of it is written */
-    uint64_t run_end;        /* where in the ring the last line ends */
-    uint32_t lines;          /* that are finished then */
+    uint32_t rest_lines;
+    uint64_t end;     /* the cursor once all of it is written */
+    uint64_t run_end; /* where in the ring the last line ends */
+    uint32_t lines;   /* that are finished then */
 };
 void subscriber_gather(struct subscriber *s, const struct ring *r, const char *own, size_t own_len,
                        struct delivery *d);
@@ -69,7 +85,7 @@ int subscriber_overtake(struct subscriber *s, struct ring *r, uint64_t to, uint6
 /* The seq behind which it goes on; `last` is the one given last. */
 uint64_t subscriber_seq(const struct subscriber *s, const struct ring *r, uint64_t last);
 
-/* In the middle of a line: nothing else may be written now. */
+/* In the middle of a line, or of a page: nothing else may be written now. */
 static inline bool subscriber_mid_line(const struct subscriber *s)
 {
     return s->offset || s->rest;

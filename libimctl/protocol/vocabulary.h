@@ -85,7 +85,11 @@
     X(METHOD_CONNECT, "connect")         \
     X(METHOD_DISCONNECT, "disconnect")   \
     X(METHOD_RECONNECT, "reconnect")     \
-    X(METHOD_STATS, "stats")
+    X(METHOD_STATS, "stats")             \
+    X(METHOD_ACK, "ack")                 \
+    X(METHOD_HISTORY, "history")         \
+    X(METHOD_OUTBOX, "outbox")           \
+    X(METHOD_OUTBOX_CANCEL, "outbox.cancel")
 
 #define VOCABULARY_FIRST(id, ...) id,
 enum message_type { MESSAGE_TYPES(VOCABULARY_FIRST) MESSAGE_TYPE_COUNT };

@@ -18,20 +18,23 @@ from server import Server
 TEST_LIMIT = 60
 
 
-def pytest_configure():
+def pytest_configure(config):
+    config.addinivalue_line("markers", "limit(seconds): how long the test may take")
     if "IMD_BUILD_DIR" not in os.environ:
         pytest.exit("IMD_BUILD_DIR must name the build folder", 2)
 
 
 @pytest.fixture(autouse=True)
-def time_limit():
+def time_limit(request):
     """Ends a test that hangs in spite of all its own limits."""
+    marker = request.node.get_closest_marker("limit")
+    limit = (marker.args[0] if marker else TEST_LIMIT) * SLOW
 
     def ring(number, frame):
-        raise Impatient(f"the test did not end within {TEST_LIMIT * SLOW:g} s")
+        raise Impatient(f"the test did not end within {limit:g} s")
 
     signal.signal(signal.SIGALRM, ring)
-    signal.alarm(int(TEST_LIMIT * SLOW))
+    signal.alarm(int(limit))
     yield
     signal.alarm(0)
 

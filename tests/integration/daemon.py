@@ -12,6 +12,7 @@ from process import Process, build_dir
 
 LOCAL_KEYS = {"RingSize", "MaxLine", "MaxMessage", "InlineBinary", "MaxClients", "MaxClientsPerUser", "MaxPending",
               "StallTimeout", "AckTimeout"}
+STORE_KEYS = {"History", "HistoryMaxAge", "HistoryMaxSize", "OutboxMax", "OutboxWindow", "OutboxExpires", "OutboxKeep"}
 # Quick to come back, so that tests need not wait; each test may say otherwise.
 QUICK = {"UserId": "me", "ReconnectMin": "20ms", "ReconnectMax": "200ms"}
 DIRT = re.compile(r"ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:|ERROR SUMMARY: [1-9]")
@@ -24,11 +25,12 @@ def imd_argv():
 
 def config_text(url, keys):
     """Keys find their section by themselves; a list writes a key more than once; None leaves it out."""
-    sections = {"Session": [("Url", url)] if url else [], "Local": []}
+    sections = {"Session": [("Url", url)] if url else [], "Local": [], "Store": []}
     for key, value in {**QUICK, **keys}.items():
         for one in value if isinstance(value, list) else [value]:
             if one is not None:
-                sections["Local" if key in LOCAL_KEYS else "Session"].append((key, one))
+                section = "Local" if key in LOCAL_KEYS else "Store" if key in STORE_KEYS else "Session"
+                sections[section].append((key, one))
     return "".join(f"[{name}]\n" + "".join(f"{k} = {v}\n" for k, v in pairs) for name, pairs in sections.items())
 
 

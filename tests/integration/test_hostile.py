@@ -334,7 +334,7 @@ def test_subscribing_again_loses_nothing(server, bridge):
 
 
 def test_subscribing_again_when_overtaken_tells_what_is_lost(server, imd):
-    daemon = imd(server.url(), RingSize="64K").connected()
+    daemon = imd(server.url(), RingSize="64K", History="no").connected()
     client = daemon.subscriber("MESSAGE")
     last = fill(server, daemon, 1)
     number = client.request("subscribe", events=["MESSAGE", "SENT"])

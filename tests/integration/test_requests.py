@@ -85,7 +85,7 @@ def test_line_in_single_bytes(bridge):
 
 
 # Row: unknown method
-@pytest.mark.parametrize("method", ["nonsense", "Hello", "hello ", "", "history", "outbox", "outbox.cancel", "ack"])
+@pytest.mark.parametrize("method", ["nonsense", "Hello", "hello ", "", "outbox.nonsense", "outbox."])
 def test_unknown_method(bridge, method):
     client = bridge.client()
     refused = client.refused(method, {"seq": 1} if method == "ack" else None)
@@ -108,19 +108,12 @@ def test_unknown_param(server, bridge, method, params):
 
 
 @pytest.mark.parametrize("params", [
-    {"since": 1}, {"consumer": "me"}, {"events": "MESSAGE"}, {"events": ["NONSENSE"]}, {"events": [1]},
+    {"since": 1 << 62}, {"since": "latest"}, {"consumer": ""}, {"events": "MESSAGE"}, {"events": ["NONSENSE"]}, {"events": [1]},
     {"filter": []}, {"filter": {"from": "ann"}}, {"filter": {"from": [1]}}, {"filter": {"conversationType": ["x"]}}])
 def test_wrong_subscription(bridge, params):
     client = bridge.client()
     assert client.refused("subscribe", params).code == -32602
     client.nothing()
-
-
-@pytest.mark.parametrize("more", [{"queue": True}, {"expiresMs": 5}])
-def test_no_queue_yet_is_told(server, bridge, more):
-    refused = bridge.client().refused("send", message={"content": {"message": 1}}, **more)
-    assert refused.code == -32602 and next(iter(more)) in refused.error["message"]
-    assert server.stats()["frames"] == server.stats()["pings"]
 
 
 # Row: duplicate key

@@ -51,7 +51,7 @@ def test_one_that_never_reads_holds_up_nobody(server, imd):
 
 
 def test_behind_is_announced_and_then_it_goes_on(server, imd):
-    daemon = imd(server.url(), RingSize="64K").connected()
+    daemon = imd(server.url(), RingSize="64K", History="no").connected()
     slow, reader = daemon.subscriber("MESSAGE"), daemon.subscriber("MESSAGE")
     first = slow.call("status")["seq"] + 1
     count = 8000
@@ -69,7 +69,7 @@ def test_behind_is_announced_and_then_it_goes_on(server, imd):
 
 
 def test_gap_bytes(server, imd):
-    daemon = imd(server.url(), RingSize="64K").connected()
+    daemon = imd(server.url(), RingSize="64K", History="no").connected()
     slow, reader = daemon.subscriber("MESSAGE"), daemon.subscriber("MESSAGE")
     last = slow.call("status")["seq"] + 8000
     server.do("push_many", count=8000, size=200)
@@ -85,7 +85,7 @@ def test_gap_bytes(server, imd):
 
 def test_filtered_and_behind(server, imd):
     """Of what the filter lets through, nothing is lost without a word."""
-    daemon = imd(server.url(), RingSize="64K").connected()
+    daemon = imd(server.url(), RingSize="64K", History="no").connected()
     slow = daemon.subscriber("MESSAGE", **{"from": ["ann"]})
     reader = daemon.subscriber("MESSAGE", **{"from": ["end"]})
     first = slow.call("status")["seq"] + 1

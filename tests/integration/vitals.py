@@ -8,13 +8,14 @@ import pytest
 from process import build_dir
 
 
-def _is_sanitized():
+def is_instrumented():
+    """Built with a sanitizer, or run below a wrapper such as valgrind."""
     with open(os.path.join(build_dir(), "CMakeCache.txt")) as f:
-        return re.search(r"^SANITIZE:\w+=.", f.read(), re.MULTILINE) is not None
+        return "IMD_WRAPPER" in os.environ or re.search(r"^SANITIZE:\w+=.", f.read(), re.MULTILINE) is not None
 
 
 # Sanitizers and valgrind keep freed memory and add their own.
-measures_memory = pytest.mark.skipif("IMD_WRAPPER" in os.environ or _is_sanitized(),
+measures_memory = pytest.mark.skipif(is_instrumented(),
                                      reason="the memory of a sanitizer or wrapper says nothing about imd's")
 
 

@@ -35,8 +35,8 @@ def installed():
     return os.path.exists(finished) and filecmp.cmp(finished, os.path.join(HERE, "package-lock.json"), False)
 
 
-def pytest_configure():
-    _fixtures.pytest_configure()
+def pytest_configure(config):
+    _fixtures.pytest_configure(config)
     if not shutil.which("node"):
         pytest.exit("the interop tests need node (Debian package nodejs): run ./check", 1)
     if not installed():

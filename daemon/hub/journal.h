@@ -1,0 +1,36 @@
+/*
+ * The journal: what hands the ring's events to the store. It is one more cursor in the ring: at the end of a
+ * turn, behind the subscribers, it copies the new lines into a batch and posts that; a line in a block of its
+ * own is not copied but shared. Nothing waits for it. When the store is far behind, events wait in the batch,
+ * and when that goes on, the hub has the server not read (journal_is_full).
+ */
+#ifndef IMD_JOURNAL_H
+#define IMD_JOURNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct hub;
+struct journal_batch;
+
+struct journal {
+    uint64_t cursor;            /* ordinal of the first event that was not taken over */
+    struct journal_batch *open; /* being filled */
+    struct journal_batch *spare;
+    unsigned spare_count, outstanding;
+    uint64_t lost; /* events for which there was no memory */
+};
+
+void journal_deinit(struct hub *h);
+
+/* Takes over all that is in the ring. */
+void journal_collect(struct hub *h);
+
+/* The same, and gives it to the store: at once if asked, else when the store is not busy with others. */
+void journal_post(struct hub *h, bool at_once);
+
+/* As many batches wait as may; until journal_has_room, the server should not be read. */
+bool journal_is_full(const struct hub *h);
+bool journal_has_room(const struct hub *h);
+
+#endif
