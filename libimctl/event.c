@@ -4,6 +4,7 @@
 #include "vocabulary.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,6 +44,15 @@ struct imctl_event *imctl_event_copy(const struct imctl_event *e)
     event_init(copy, view_move(e->line, e->line.at, line), view_move(e->method, e->line.at, line),
                view_move(e->document.root, e->line.at, line));
     return copy;
+}
+
+int event_new(struct view line, struct imctl_event **out)
+{
+    struct imctl_event e;
+    event_init(&e, line, view_find(line, "method"), view_find(line, "params"));
+    *out = imctl_event_copy(&e);
+    event_deinit(&e);
+    return *out ? 0 : -ENOMEM;
 }
 
 void imctl_event_free(struct imctl_event *e)
@@ -87,10 +97,11 @@ static int64_t int_or(const struct imctl_event *e, const char *path, int64_t oth
     return value;
 }
 
+/* Who has seen a GAP has seen all that it covers. */
 uint64_t imctl_event_seq(const struct imctl_event *e)
 {
     uint64_t seq = 0;
-    (void)view_uint(view_find(e->params->root, "seq"), &seq);
+    (void)view_uint(view_find(e->params->root, e->kind == IMCTL_EVENT_GAP ? "to" : "seq"), &seq);
     return seq;
 }
 

@@ -18,4 +18,7 @@ struct imctl_event {
 void event_init(struct imctl_event *e, struct view line, struct view method, struct view params);
 void event_deinit(struct imctl_event *e);
 
+/* An event of its own from a line that need not stay. 0, -ENOMEM. */
+int event_new(struct view line, struct imctl_event **out);
+
 #endif

@@ -9,7 +9,7 @@
  *     poll(&p, 1, imctl_timeout(c));
  *     if (imctl_dispatch(c) < 0) ...the connection is over
  *
- * Requests are asynchronous: imctl_call, imctl_send and imctl_subscribe queue a request, imctl_dispatch
+ * Requests are asynchronous: imctl_call, imctl_send and their like queue a request, imctl_dispatch
  * writes it and later calls `done` with the answer. Many may be under way at once. A program without an event
  * loop uses the calls that end in _wait: they do the polling themselves.
  *
@@ -165,7 +165,8 @@ IMCTL_API size_t imctl_waiting(const struct imctl *c);
 
 /*
  * Any method of the protocol. `params` is the JSON text of an object, or NULL. Without params: `hello`,
- * `status`, `stats`, `connect`, `disconnect`, `reconnect`, `unsubscribe`. -EINVAL: params is no JSON object.
+ * `status`, `stats`, `connect`, `disconnect`, `reconnect`, `unsubscribe`. With params: `history`, `outbox`,
+ * `outbox.cancel`. -EINVAL: params is no JSON object.
  */
 IMCTL_API int imctl_call(struct imctl *c, const char *method, const char *params,
                          void (*done)(struct imctl *c, const struct imctl_reply *reply, void *userdata),
@@ -185,6 +186,14 @@ IMCTL_API int imctl_subscribe(struct imctl *c, const struct imctl_selection *s,
                               void (*done)(struct imctl *c, const struct imctl_reply *reply, void *userdata),
                               void *userdata);
 
+/*
+ * Moves the consumer of this connection (imctl_selection_set_consumer) forward: all up to `seq` was dealt
+ * with and never comes again. One ack may stand for many events. Answered when it is on disk.
+ */
+IMCTL_API int imctl_ack(struct imctl *c, uint64_t seq,
+                        void (*done)(struct imctl *c, const struct imctl_reply *reply, void *userdata),
+                        void *userdata);
+
 /* ---- Blocking requests ---- */
 
 /*
@@ -198,6 +207,7 @@ IMCTL_API int imctl_send_wait(struct imctl *c, const struct imctl_message *m, in
                               struct imctl_reply **out);
 IMCTL_API int imctl_subscribe_wait(struct imctl *c, const struct imctl_selection *s, int timeout_ms,
                                    struct imctl_reply **out);
+IMCTL_API int imctl_ack_wait(struct imctl *c, uint64_t seq, int timeout_ms, struct imctl_reply **out);
 
 /* ---- Events ---- */
 
@@ -217,10 +227,14 @@ IMCTL_API void imctl_event_free(struct imctl_event *e);
 
 IMCTL_API enum imctl_event_kind imctl_event_kind(const struct imctl_event *e);
 IMCTL_API const char *imctl_event_name(const struct imctl_event *e); /* "MESSAGE", … */
-IMCTL_API uint64_t imctl_event_seq(const struct imctl_event *e);     /* 0: it is not logged */
-IMCTL_API int64_t imctl_event_time(const struct imctl_event *e);     /* when imd received it; 0: not told */
 
-/* Of MESSAGE and SENT. Strings are NULL, numbers the given value, when the event has none. */
+/* Its number, which imctl_ack and imctl_selection_set_since take; of GAP: the last one that it covers. 0: it
+ * has none. */
+IMCTL_API uint64_t imctl_event_seq(const struct imctl_event *e);
+IMCTL_API int64_t imctl_event_time(const struct imctl_event *e); /* when imd received it; 0: not told */
+
+/* Of MESSAGE and SENT; id and code of OUTBOX too. Strings are NULL, numbers the given value, when the event
+ * has none. */
 IMCTL_API int64_t imctl_event_code(const struct imctl_event *e);      /* 0 */
 IMCTL_API const char *imctl_event_error(const struct imctl_event *e); /* errMsg */
 IMCTL_API const char *imctl_event_id(const struct imctl_event *e);    /* messageId */
@@ -231,7 +245,7 @@ IMCTL_API int imctl_event_conversation(const struct imctl_event *e);   /* -1 */
 IMCTL_API const char *imctl_event_signal(const struct imctl_event *e); /* signalName */
 IMCTL_API const char *imctl_event_text(const struct imctl_event *e); /* content.message; JSON if no string */
 
-/* Of STATUS: the state of the link to the server. */
+/* Of STATUS: the state of the link to the server. Of OUTBOX: that of the message ("queued", "acked", …). */
 IMCTL_API const char *imctl_event_state(const struct imctl_event *e);
 
 /* Any member of params: `path` is its name, or names joined by '.' ("data.content.message"). String: decoded,
@@ -260,6 +274,16 @@ IMCTL_API const char *imctl_reply_message(const struct imctl_reply *r);
 IMCTL_API const char *imctl_reply_id(const struct imctl_reply *r);           /* NULL */
 IMCTL_API int64_t imctl_reply_code(const struct imctl_reply *r);             /* 0 */
 IMCTL_API const char *imctl_reply_server_error(const struct imctl_reply *r); /* NULL */
+
+/* Of a send that was queued: the state of the message ("queued"; when its messageId was known already, any
+ * state of the outbox). NULL: it was not. */
+IMCTL_API const char *imctl_reply_state(const struct imctl_reply *r);
+
+/*
+ * The events of a `history`, one after the other: `at` is 0 at first and is moved by each call. 0: *out is an
+ * event that the caller frees, or NULL behind the last; -ENOMEM.
+ */
+IMCTL_API int imctl_reply_event(const struct imctl_reply *r, size_t *at, struct imctl_event **out);
 
 /* Any member of the result, or of the error object ("data.limit"). As for events. */
 IMCTL_API const char *imctl_reply_string(const struct imctl_reply *r, const char *path);
@@ -301,6 +325,14 @@ IMCTL_API int imctl_message_set_content_json(struct imctl_message *m, const char
 /* How long imd waits for the server's ack before it answers IMCTL_UNKNOWN; 0: as configured there. */
 IMCTL_API int imctl_message_set_timeout(struct imctl_message *m, int64_t timeout_ms);
 
+/*
+ * Has imd keep it on disk and send it until the server has answered, for at most expires_ms (0: as configured
+ * there). The reply comes when it is on disk (imctl_reply_state); what becomes of it is told by OUTBOX. The
+ * same messageId is not queued twice, so a program that does not know whether it came to that may send it
+ * again. Not together with a timeout.
+ */
+IMCTL_API int imctl_message_set_queue(struct imctl_message *m, int64_t expires_ms);
+
 /* ---- Selections ---- */
 
 /* Which events: any of the kinds that were added, and for each key that was matched, one of its values. The
@@ -314,6 +346,17 @@ IMCTL_API int imctl_selection_add_event(struct imctl_selection *s, const char *w
 /* `key`: messageType (short words too), conversationType (a word or a number), from, to or signalName.
  * -EINVAL: another key, or no conversation type. */
 IMCTL_API int imctl_selection_match(struct imctl_selection *s, const char *key, const char *value);
+
+/* From where on: behind this number, or all that imd has; the later call counts. Without: from now on. */
+IMCTL_API int imctl_selection_set_since(struct imctl_selection *s, uint64_t seq);
+IMCTL_API int imctl_selection_set_earliest(struct imctl_selection *s);
+
+/*
+ * A name (1 to 128 bytes) under which imd remembers what was acked (imctl_ack): it begins behind that. One
+ * that imd does not know begins where the calls above say. A name is used by one connection at a time: else
+ * the reply is IMCTL_CONFLICT.
+ */
+IMCTL_API int imctl_selection_set_consumer(struct imctl_selection *s, const char *name);
 
 #ifdef __cplusplus
 }

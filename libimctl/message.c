@@ -21,6 +21,8 @@ struct imctl_message {
     struct member *members;
     struct member *content;
     int64_t timeout_ms;
+    bool queue;
+    int64_t expires_ms;
     int error;
 };
 
@@ -235,6 +237,15 @@ int imctl_message_set_timeout(struct imctl_message *m, int64_t timeout_ms)
     return m->error;
 }
 
+int imctl_message_set_queue(struct imctl_message *m, int64_t expires_ms)
+{
+    if (!m->error && expires_ms < 0)
+        m->error = -EINVAL;
+    m->queue = true;
+    m->expires_ms = expires_ms;
+    return m->error;
+}
+
 int message_error(const struct imctl_message *m)
 {
     return m->error;
@@ -250,6 +261,23 @@ static void members_write(const struct member *m, struct json_writer *w)
     }
 }
 
+/* How it is to be sent; what was not said is left to imd. */
+static void manner_write(const struct imctl_message *m, struct json_writer *w)
+{
+    if (m->timeout_ms > 0) {
+        json_next_key(w, "timeoutMs");
+        json_int(w, m->timeout_ms);
+    }
+    if (m->queue) {
+        json_next_key(w, "queue");
+        json_literal(w, "true");
+    }
+    if (m->expires_ms > 0) {
+        json_next_key(w, "expiresMs");
+        json_int(w, m->expires_ms);
+    }
+}
+
 void message_write_params(const struct imctl_message *m, struct json_writer *w)
 {
     json_literal(w, "{\"message\":{");
@@ -260,9 +288,6 @@ void message_write_params(const struct imctl_message *m, struct json_writer *w)
         json_literal(w, "}");
     }
     json_literal(w, "}");
-    if (m->timeout_ms > 0) {
-        json_next_key(w, "timeoutMs");
-        json_int(w, m->timeout_ms);
-    }
+    manner_write(m, w);
     json_literal(w, "}");
 }

@@ -2,6 +2,7 @@
 #include "reply.h"
 
 #include "error.h"
+#include "event.h"
 #include "vocabulary.h"
 
 #include <assert.h>
@@ -131,6 +132,26 @@ int64_t imctl_reply_code(const struct imctl_reply *r)
     int64_t code = 0;
     (void)document_int(r->body, r->error == IMCTL_OK ? KEY_CODE : KEY_DATA ".envelope." KEY_CODE, &code);
     return code;
+}
+
+const char *imctl_reply_state(const struct imctl_reply *r)
+{
+    return document_string(r->body, "state");
+}
+
+/* `at` counts the bytes of the list that lie behind the caller; 0: it has not begun. */
+int imctl_reply_event(const struct imctl_reply *r, size_t *at, struct imctl_event **out)
+{
+    struct view rest = view_find(r->body->root, "events"), item;
+    *out = NULL;
+    if (rest.len <= *at)
+        return 0;
+    rest = (struct view){rest.at + *at, rest.len - *at};
+    const char *before = rest.at;
+    if (!view_item(&rest, &item))
+        return 0;
+    *at += (size_t)(rest.at - before);
+    return event_new(item, out);
 }
 
 const char *imctl_reply_server_error(const struct imctl_reply *r)

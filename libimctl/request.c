@@ -5,6 +5,7 @@
 
 #include "message.h"
 #include "selection.h"
+#include "vocabulary.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -81,5 +82,16 @@ int imctl_subscribe(struct imctl *c, const struct imctl_selection *s,
         json_next_key(&c->out.w, "params");
         selection_write_params(s, &c->out.w);
     }
+    return request_end(c, begin, 0, done, userdata);
+}
+
+int imctl_ack(struct imctl *c, uint64_t seq,
+              void (*done)(struct imctl *c, const struct imctl_reply *reply, void *userdata), void *userdata)
+{
+    size_t begin = request_begin(c, method_word(METHOD_ACK));
+    json_next_key(&c->out.w, "params");
+    json_literal(&c->out.w, "{\"seq\":");
+    json_uint(&c->out.w, seq);
+    json_literal(&c->out.w, "}");
     return request_end(c, begin, 0, done, userdata);
 }

@@ -1,4 +1,5 @@
-/* Which events a program wants: one list of kinds, and one list of values for each key that filters know. */
+/* Which events a program wants: one list of kinds, one list of values for each key that filters know, and
+ * from where on. */
 #include "selection.h"
 
 #include "text.h"
@@ -26,6 +27,8 @@ static const struct {
 struct imctl_selection {
     struct text events; /* `"MESSAGE","SENT"` */
     struct text values[FILTER_COUNT];
+    struct text since;    /* a number, or "earliest" with its quotes */
+    struct text consumer; /* a string */
     int error;
 };
 
@@ -62,6 +65,8 @@ struct imctl_selection *imctl_selection_new(void)
     text_init(&s->events);
     for (size_t i = 0; i < FILTER_COUNT; i++)
         text_init(&s->values[i]);
+    text_init(&s->since);
+    text_init(&s->consumer);
     return s;
 }
 
@@ -72,6 +77,8 @@ void imctl_selection_free(struct imctl_selection *s)
     text_deinit(&s->events);
     for (size_t i = 0; i < FILTER_COUNT; i++)
         text_deinit(&s->values[i]);
+    text_deinit(&s->since);
+    text_deinit(&s->consumer);
     free(s);
 }
 
@@ -94,29 +101,66 @@ int imctl_selection_match(struct imctl_selection *s, const char *key, const char
     return s->error;
 }
 
+int imctl_selection_set_since(struct imctl_selection *s, uint64_t seq)
+{
+    text_truncate(&s->since, 0);
+    json_uint(&s->since.w, seq);
+    if (!s->error && s->since.w.failed)
+        s->error = -ENOMEM;
+    return s->error;
+}
+
+/* A string in place of the one that was there. */
+static int string_set(struct imctl_selection *s, struct text *t, const char *value)
+{
+    text_truncate(t, 0);
+    if (!s->error)
+        s->error = text_add_string(t, value);
+    return s->error;
+}
+
+int imctl_selection_set_earliest(struct imctl_selection *s)
+{
+    return string_set(s, &s->since, "earliest");
+}
+
+int imctl_selection_set_consumer(struct imctl_selection *s, const char *name)
+{
+    return string_set(s, &s->consumer, name);
+}
+
 int selection_error(const struct imctl_selection *s)
 {
     return s->error;
 }
 
-static void list_write(struct json_writer *w, const char *key, const struct text *list)
+/* ---- As params ---- */
+
+/* A member of an object; `comma` is what stands before the first one. */
+static void member_write(struct json_writer *w, const char **comma, const char *key)
 {
+    json_text(w, *comma);
     json_cstring(w, key);
-    json_literal(w, ":[");
+    json_literal(w, ":");
+    *comma = ",";
+}
+
+static void list_write(struct json_writer *w, const char **comma, const char *key, const struct text *list)
+{
+    if (text_length(list) == 0)
+        return;
+    member_write(w, comma, key);
+    json_literal(w, "[");
     json_raw(w, list->w.base, text_length(list));
     json_literal(w, "]");
 }
 
-static void filter_write(const struct imctl_selection *s, struct json_writer *w)
+static void value_write(struct json_writer *w, const char **comma, const char *key, const struct text *value)
 {
-    const char *comma = "";
-    for (size_t i = 0; i < FILTER_COUNT; i++) {
-        if (text_length(&s->values[i]) == 0)
-            continue;
-        json_text(w, comma);
-        list_write(w, filters[i].key, &s->values[i]);
-        comma = ",";
-    }
+    if (text_length(value) == 0)
+        return;
+    member_write(w, comma, key);
+    json_raw(w, value->w.base, text_length(value));
 }
 
 static bool filter_empty(const struct imctl_selection *s)
@@ -127,16 +171,25 @@ static bool filter_empty(const struct imctl_selection *s)
     return true;
 }
 
+static void filter_write(struct json_writer *w, const char **comma, const struct imctl_selection *s)
+{
+    const char *inner = "";
+    if (filter_empty(s))
+        return;
+    member_write(w, comma, "filter");
+    json_literal(w, "{");
+    for (size_t i = 0; i < FILTER_COUNT; i++)
+        list_write(w, &inner, filters[i].key, &s->values[i]);
+    json_literal(w, "}");
+}
+
 void selection_write_params(const struct imctl_selection *s, struct json_writer *w)
 {
-    bool events = text_length(&s->events) > 0;
+    const char *comma = "";
     json_literal(w, "{");
-    if (events)
-        list_write(w, "events", &s->events);
-    if (!filter_empty(s)) {
-        json_text(w, events ? ",\"filter\":{" : "\"filter\":{");
-        filter_write(s, w);
-        json_literal(w, "}");
-    }
+    list_write(w, &comma, "events", &s->events);
+    filter_write(w, &comma, s);
+    value_write(w, &comma, "since", &s->since);
+    value_write(w, &comma, "consumer", &s->consumer);
     json_literal(w, "}");
 }

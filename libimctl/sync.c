@@ -102,6 +102,13 @@ int imctl_subscribe_wait(struct imctl *c, const struct imctl_selection *s, int t
     return error < 0 ? error : waiter_run(c, &w, timeout_ms, out);
 }
 
+int imctl_ack_wait(struct imctl *c, uint64_t seq, int timeout_ms, struct imctl_reply **out)
+{
+    struct waiter w = {0};
+    int error = c->dispatching ? -EDEADLK : imctl_ack(c, seq, waiter_done, &w);
+    return error < 0 ? error : waiter_run(c, &w, timeout_ms, out);
+}
+
 int imctl_event_wait(struct imctl *c, int timeout_ms, struct imctl_event **out)
 {
     int64_t deadline = deadline_after(timeout_ms);

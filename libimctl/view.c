@@ -119,6 +119,23 @@ bool view_next(struct view *rest, struct view *key, struct view *value)
     return true;
 }
 
+bool view_item(struct view *rest, struct view *item)
+{
+    const char *p = rest->at, *end = rest->at + rest->len;
+    size_t depth = 0;
+
+    if (p == end || (*p != '[' && *p != ','))
+        return false;
+    item->at = skip_space(p + 1, end);
+    p = skip_value(item->at, end, &depth);
+    if (!p)
+        return false;
+    item->len = (size_t)(p - item->at);
+    p = skip_space(p, end);
+    *rest = (struct view){p, (size_t)(end - p)};
+    return true;
+}
+
 static struct view find_member(struct view object, const char *name, size_t len)
 {
     struct view key, value;

@@ -26,6 +26,9 @@ struct view view_of(const char *text, size_t len);
  */
 bool view_next(struct view *rest, struct view *key, struct view *value);
 
+/* Elements of an array in their order: `rest` begins as the array itself. */
+bool view_item(struct view *rest, struct view *item);
+
 /* The member that `path` names: a key, or keys joined by '.'. */
 struct view view_find(struct view object, const char *path);
 

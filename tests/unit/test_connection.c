@@ -147,6 +147,60 @@ static void a_message_is_written_in_the_order_of_its_keys(void **state)
               "{\"messageType\":\"SignalMsg\",\"signalName\":\"end\",\"content\":{\"whole\":true}}}}\n");
 }
 
+static void a_message_may_be_queued(void **state)
+{
+    struct imctl_message *m = imctl_message_signal("end");
+    assert_int_equal(imctl_message_set_queue(m, 0), 0);
+    assert_int_equal(imctl_send(c, m, NULL, NULL), 0);
+    assert_int_equal(imctl_message_set_queue(m, 2592000000), 0);
+    assert_int_equal(imctl_send(c, m, NULL, NULL), 0);
+    assert_int_equal(imctl_message_set_queue(m, -1), -EINVAL);
+    assert_int_equal(imctl_send(c, m, NULL, NULL), -EINVAL);
+    imctl_message_free(m);
+    assert_int_equal(imctl_dispatch(c), 0);
+#define SIGNAL "\"message\":{\"messageType\":\"SignalMsg\",\"signalName\":\"end\"}"
+    imd_heard("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"send\",\"params\":{" SIGNAL ",\"queue\":true}}\n"
+              "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"send\",\"params\":{" SIGNAL
+              ",\"queue\":true,\"expiresMs\":2592000000}}\n");
+}
+
+static void a_subscription_may_begin_earlier(void **state)
+{
+    struct imctl_selection *s = imctl_selection_new();
+    assert_int_equal(imctl_selection_set_since(s, UINT64_MAX), 0);
+    assert_int_equal(imctl_subscribe(c, s, NULL, NULL), 0);
+    assert_int_equal(imctl_selection_add_event(s, "OUTBOX"), 0);
+    assert_int_equal(imctl_selection_match(s, "from", "bob"), 0);
+    assert_int_equal(imctl_selection_set_consumer(s, "old"), 0);
+    assert_int_equal(imctl_selection_set_consumer(s, "my \"own\""), 0);
+    assert_int_equal(imctl_selection_set_earliest(s), 0);
+    assert_int_equal(imctl_subscribe(c, s, NULL, NULL), 0);
+    assert_int_equal(imctl_selection_set_consumer(s, "\xff"), -EILSEQ);
+    assert_int_equal(imctl_subscribe(c, s, NULL, NULL), -EILSEQ);
+    imctl_selection_free(s);
+    assert_int_equal(imctl_dispatch(c), 0);
+    imd_heard("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"subscribe\",\"params\":"
+              "{\"since\":18446744073709551615}}\n"
+              "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"subscribe\",\"params\":{\"events\":[\"OUTBOX\"],"
+              "\"filter\":{\"from\":[\"bob\"]},\"since\":\"earliest\",\"consumer\":\"my \\\"own\\\"\"}}\n");
+}
+
+static void events_are_acked(void **state)
+{
+    struct imctl_reply *r = NULL;
+    assert_int_equal(imctl_ack(c, 0, log_reply, named("a")), 0);
+    imd_says(
+        "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n{\"jsonrpc\":\"2.0\",\"id\":2,\"error\":{\"code\":-80,"
+        "\"message\":\"m\",\"data\":{\"reason\":\"conflict\"}}}\n");
+    assert_int_equal(imctl_ack_wait(c, UINT64_MAX, 1000, &r), 0);
+    assert_int_equal(imctl_reply_error(r), IMCTL_CONFLICT);
+    imctl_reply_free(r);
+    assert_string_equal(log_text, "a:;");
+    imd_heard(
+        "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ack\",\"params\":{\"seq\":0}}\n"
+        "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"ack\",\"params\":{\"seq\":18446744073709551615}}\n");
+}
+
 /* Each is refused where it is made, again by imctl_send, and leaves no byte on the line. */
 static void wrong_values_are_refused(void **state)
 {
@@ -285,6 +339,65 @@ static void a_rejection_is_read(void **state)
     assert_string_equal(imctl_reply_server_error(r), "no such user");
     assert_int_equal(imctl_error_exit_status(imctl_reply_error(r)), 76);
     imctl_reply_free(r);
+}
+
+static void the_state_of_a_queued_send_is_read(void **state)
+{
+    struct imctl_message *m = imctl_message_text("hi");
+    struct imctl_reply *r = NULL;
+    imd_says("{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"messageId\":\"m\",\"state\":\"rejected\",\"code\":"
+             "7}}\n");
+    assert_int_equal(imctl_send_wait(c, m, 1000, &r), 0);
+    assert_int_equal(imctl_reply_error(r), IMCTL_OK);
+    assert_string_equal(imctl_reply_id(r), "m");
+    assert_string_equal(imctl_reply_state(r), "rejected");
+    assert_int_equal(imctl_reply_code(r), 7);
+    imctl_reply_free(r);
+    imd_says("{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{\"code\":0,\"data\":{\"messageId\":\"m\",\"state\":"
+             "\"no\"}}}\n");
+    assert_int_equal(imctl_send_wait(c, m, 1000, &r), 0);
+    assert_null(imctl_reply_state(r)); /* it was not queued */
+    imctl_reply_free(r);
+    imctl_message_free(m);
+}
+
+/* The events of these results, by their names and numbers. */
+static void has_events(const char *result, const char *expected)
+{
+    struct imctl_reply *r = NULL;
+    struct imctl_event *e = NULL;
+    char line[512];
+    size_t at = 0;
+    static int id;
+    snprintf(line, sizeof(line), "{\"jsonrpc\":\"2.0\",\"id\":%d,\"result\":%s}\n", ++id, result);
+    imd_says(line);
+    assert_int_equal(imctl_call_wait(c, "history", NULL, 1000, &r), 0);
+    log_text[0] = '\0';
+    while (imctl_reply_event(r, &at, &e) == 0 && e) {
+        log_event(c, e, NULL);
+        imctl_event_free(e);
+    }
+    assert_null(e);
+    assert_int_equal(imctl_reply_event(r, &at, &e), 0); /* behind the last, again */
+    assert_null(e);
+    imctl_reply_free(r);
+    assert_string_equal(log_text, expected);
+}
+
+#define LOGGED(kind, params) "{\"jsonrpc\":\"2.0\",\"method\":\"" kind "\",\"params\":{" params "}}"
+
+static void the_events_of_a_history_are_read(void **state)
+{
+    has_events(
+        "{\"events\":[" LOGGED("MESSAGE", "\"seq\":1,\"data\":[[],\"]\"]") "," LOGGED(
+            "SENT", "\"seq\":18446744073709551615") " , " LOGGED("GAP",
+                                                                 "\"from\":3,\"to\":5") "],\"more\":true}",
+        "MESSAGE 1;SENT 18446744073709551615;GAP 5;");
+    has_events("{\"events\":[]}", "");
+    has_events("{\"events\":[7]}", " 0;");
+    has_events("{\"events\":{}}", "");
+    has_events("{}", "");
+    has_events("[]", "");
 }
 
 static void errors_are_judged_by_reason_then_by_code(void **state)
@@ -549,6 +662,22 @@ static void what_an_event_does_not_have_is_null(void **state)
     assert_null(imctl_event_next(c));
 }
 
+static void an_outbox_event_is_read(void **state)
+{
+    struct imctl_event *e = NULL;
+    imd_says(
+        "{\"jsonrpc\":\"2.0\",\"method\":\"OUTBOX\",\"params\":{\"messageId\":\"m\",\"state\":\"rejected\","
+        "\"code\":7,\"time\":1700000000123}}\n");
+    assert_int_equal(imctl_event_wait(c, 1000, &e), 0);
+    assert_int_equal(imctl_event_kind(e), IMCTL_EVENT_OUTBOX);
+    assert_string_equal(imctl_event_id(e), "m");
+    assert_string_equal(imctl_event_state(e), "rejected");
+    assert_int_equal(imctl_event_code(e), 7);
+    assert_true(imctl_event_time(e) == 1700000000123);
+    assert_true(imctl_event_seq(e) == 0);
+    imctl_event_free(e);
+}
+
 static void events_go_to_the_handler_or_wait(void **state)
 {
     struct imctl_reply *r = NULL;
@@ -571,6 +700,7 @@ static void events_go_to_the_handler_or_wait(void **state)
     int64_t from = 0;
     assert_int_equal(imctl_event_wait(c, -1, &e), 0);
     assert_true(imctl_event_int(e, "from", &from) && from == 3);
+    assert_true(imctl_event_seq(e) == 4); /* all up to there is dealt with */
     imctl_event_free(e);
     assert_int_equal(imctl_event_wait(c, -1, &e), -ECONNRESET);
 }
@@ -656,12 +786,17 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(requests_are_written_as_one_line_each),
         TEST(a_message_is_written_in_the_order_of_its_keys),
+        TEST(a_message_may_be_queued),
+        TEST(a_subscription_may_begin_earlier),
+        TEST(events_are_acked),
         TEST(wrong_values_are_refused),
         TEST(wrong_words_are_refused),
         TEST(nesting_is_capped_as_in_the_protocol),
         TEST(answers_find_their_requests_in_any_order),
         TEST(an_ack_is_read),
         TEST(a_rejection_is_read),
+        TEST(the_state_of_a_queued_send_is_read),
+        TEST(the_events_of_a_history_are_read),
         TEST(errors_are_judged_by_reason_then_by_code),
         TEST(a_too_long_line_is_answered_without_an_id),
         TEST(too_many_clients_is_told_unasked),
@@ -675,6 +810,7 @@ int main(void)
         TEST(a_connection_that_ends_answers_who_waits),
         TEST(an_event_is_read),
         TEST(what_an_event_does_not_have_is_null),
+        TEST(an_outbox_event_is_read),
         TEST(events_go_to_the_handler_or_wait),
         TEST(waiting_for_an_event_ends_in_time),
         cmocka_unit_test(opening),

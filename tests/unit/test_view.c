@@ -46,6 +46,22 @@ static void members_are_found(void **state)
     finds("{}", "a", NULL);
 }
 
+static void elements_are_walked(void **state)
+{
+    static const char *const expected[] = {"1", "[2,\"]\"]", "{\"a\":[]}", "null"};
+    struct view rest = view(" [1 ,[2,\"]\"], {\"a\":[]},null ] "), item;
+    for (size_t i = 0; i < 4; i++) {
+        assert_true(view_item(&rest, &item));
+        assert_true(view_is(item, expected[i]));
+    }
+    assert_false(view_item(&rest, &item));
+    static const char *const none[] = {"[]", "[ ]", "{\"a\":1}", "1", "\"\""};
+    for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+        rest = view(none[i]);
+        assert_false(view_item(&rest, &item));
+    }
+}
+
 /* Every beginning of a text, in a block of exactly its size so that the sanitizer sees a byte too many. */
 static void text_that_is_cut_short_ends_quietly(void **state)
 {
@@ -58,6 +74,10 @@ static void text_that_is_cut_short_ends_quietly(void **state)
             if (view_is_string(value))
                 view_decode(value, out);
         view_find((struct view){copy, len}, "b.c");
+        size_t begin = len < 5 ? len : 5; /* the array */
+        rest = (struct view){copy + begin, len - begin};
+        while (view_item(&rest, &value))
+            assert_true(value.at + value.len <= copy + len);
         view_depth((struct view){copy, len});
         free(copy);
     }
@@ -122,9 +142,13 @@ static void depth_is_counted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(members_are_found),          cmocka_unit_test(text_that_is_cut_short_ends_quietly),
-        cmocka_unit_test(broken_text_has_no_members), cmocka_unit_test(integers_are_exact),
-        cmocka_unit_test(strings_are_decoded),        cmocka_unit_test(depth_is_counted),
+        cmocka_unit_test(elements_are_walked),
+        cmocka_unit_test(members_are_found),
+        cmocka_unit_test(text_that_is_cut_short_ends_quietly),
+        cmocka_unit_test(broken_text_has_no_members),
+        cmocka_unit_test(integers_are_exact),
+        cmocka_unit_test(strings_are_decoded),
+        cmocka_unit_test(depth_is_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
