@@ -33,6 +33,16 @@ static const char *const reason_sentences[LINK_REASON_COUNT] = {
     [LINK_REASON_SHUTDOWN] = "imd is being stopped",
 };
 
+static const char *const outbox_sentences[OUTBOX_STATE_COUNT] = {
+    [OUTBOX_QUEUED] = "on disk; it did not go to the server yet",
+    [OUTBOX_SENT] = "went to the server at least once, which has not answered yet",
+    [OUTBOX_ACKED] = "the server has answered with *code* 0",
+    [OUTBOX_REJECTED] = "the server has answered with another *code*",
+    [OUTBOX_EXPIRED] =
+        "its time was over before the server had answered; if it went there, it may have arrived",
+    [OUTBOX_CANCELLED] = "taken back by *outbox.cancel* before it went to the server",
+};
+
 static void sentence_write(FILE *to, const char *word, const char *sentence)
 {
     if (!sentence) {
@@ -46,6 +56,12 @@ static void states_write(FILE *to)
 {
     for (int s = 0; s < LINK_STATE_COUNT; s++)
         sentence_write(to, link_state_word((enum link_state)s), state_sentences[s]);
+}
+
+static void outbox_states_write(FILE *to)
+{
+    for (int s = 0; s < OUTBOX_STATE_COUNT; s++)
+        sentence_write(to, outbox_state_word((enum outbox_state)s), outbox_sentences[s]);
 }
 
 static void reasons_write(FILE *to)
@@ -90,6 +106,7 @@ int main(void)
     struct manual_part parts[] = {
         {"@states@\n", states_write, 0},
         {"@reasons@\n", reasons_write, 0},
+        {"@outbox-states@\n", outbox_states_write, 0},
         {"@errors@\n", errors_write, 0},
         {"@message-types@\n", message_types_write, 0},
         {"@conversation-types@\n", conversation_types_write, 0},
