@@ -19,7 +19,7 @@ int cmd_link(const struct arguments *a)
     struct imctl_reply *r = NULL;
     int status = reach_daemon(a, &c);
     if (status == 0)
-        status = reach_call(c, a->command->name, &r);
+        status = reach_call(c, a->command->name, NULL, &r);
     if (status == 0)
         print_state(a, r);
     imctl_reply_free(r);

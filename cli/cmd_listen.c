@@ -4,6 +4,8 @@
  * event.
  */
 #include "deadline.h"
+#include "filter.h"
+#include "options.h"
 #include "output.h"
 #include "reach.h"
 #include "show.h"
@@ -16,23 +18,16 @@
 
 struct listening {
     const struct arguments *arguments;
-    bool json, colours;
+    struct show show;
     int64_t deadline;
     uint64_t counted;
     bool ended;
+    uint64_t printed, acked; /* the last number that was printed; that an ack was written for */
+    bool acking;             /* an ack has no answer yet */
+    int refused;             /* the exit status of an ack that was refused */
 };
 
 /* ---- What to listen to ---- */
-
-static int match_all(struct imctl_selection *s, const char *key, const struct words *values)
-{
-    for (size_t i = 0; i < values->count; i++)
-        if (imctl_selection_match(s, key, values->at[i]) < 0) {
-            complain("'%s' is no %s; see 'imctl listen --help'", values->at[i], key);
-            return STATUS_USAGE;
-        }
-    return 0;
-}
 
 static int select_events(struct imctl_selection *s, const struct words *events)
 {
@@ -44,20 +39,59 @@ static int select_events(struct imctl_selection *s, const struct words *events)
     return 0;
 }
 
+/* The first event since a time has a number; when there is none yet, it is the next. */
+static int seq_of_page(const struct imctl_reply *page, uint64_t last, uint64_t *since)
+{
+    struct imctl_event *e = NULL;
+    int64_t first = 0;
+    size_t at = 0;
+    int error = imctl_reply_event(page, &at, &e);
+    if (error < 0)
+        return failure_status(error);
+    if (e && !imctl_event_int(e, "seq", &first))
+        imctl_event_int(e, "from", &first); /* of a GAP */
+    *since = !e ? last : first > 0 ? (uint64_t)first - 1 : 0;
+    imctl_event_free(e);
+    return 0;
+}
+
+/* The number behind which the events since this time are. The last number is asked for first, so that what
+ * comes between the questions is not passed over. */
+static int seq_of_time(struct imctl *c, int64_t time_ms, uint64_t *since)
+{
+    struct imctl_reply *r = NULL, *page = NULL;
+    int64_t last = 0;
+    int status = reach_call(c, "status", NULL, &r);
+    if (status == 0)
+        imctl_reply_int(r, "seq", &last);
+    if (status == 0)
+        status = reach_call_json(c, "history",
+                                 json_pack("{s:I, s:i}", "since", (json_int_t)time_ms, "limit", 1), &page);
+    if (status == 0)
+        status = seq_of_page(page, (uint64_t)last, since);
+    imctl_reply_free(r);
+    imctl_reply_free(page);
+    return status;
+}
+
+static int select_begin(const struct arguments *a, struct imctl *c, struct imctl_selection *s)
+{
+    uint64_t seq = a->since.seq;
+    int status = a->since.kind == MOMENT_TIME ? seq_of_time(c, a->since.time_ms, &seq) : 0;
+    if (a->since.kind == MOMENT_EARLIEST)
+        imctl_selection_set_earliest(s);
+    else if (a->since.kind != MOMENT_NONE)
+        imctl_selection_set_since(s, seq);
+    return status;
+}
+
 static int selection_make(const struct arguments *a, struct imctl_selection *s)
 {
-    const struct {
-        const char *key;
-        const struct words *values;
-    } filters[] = {
-        {"messageType", &a->types},
-        {"from", &a->senders},
-        {"conversationType", &a->conversations},
-        {"signalName", &a->signals},
-    };
     int status = select_events(s, &a->events);
-    for (size_t i = 0; status == 0 && i < sizeof(filters) / sizeof(filters[0]); i++)
-        status = match_all(s, filters[i].key, filters[i].values);
+    if (status == 0)
+        status = filter_select(a, s);
+    if (status == 0 && a->consumer && imctl_selection_set_consumer(s, a->consumer) < 0)
+        status = usage(a->command, "no UTF-8 in", "--consumer");
     return status;
 }
 
@@ -85,9 +119,9 @@ static bool event_counts(const struct listening *l, const struct imctl_event *e)
 
 static void take_event(struct listening *l, const struct imctl_event *e)
 {
-    size_t len;
-    const char *json = imctl_event_json(e, &len);
-    bool written = l->json ? output_line(json, len) : show_event(e, l->colours);
+    bool written = show_event(e, &l->show);
+    if (written && imctl_event_seq(e) > l->printed)
+        l->printed = imctl_event_seq(e);
     if (event_counts(l, e))
         l->counted++;
     l->ended = !written || l->counted == l->arguments->count;
@@ -101,6 +135,50 @@ static void take_events(struct listening *l, struct imctl *c)
         imctl_event_free(e);
     }
 }
+
+/* ---- Acks of a consumer ---- */
+
+static void ack_done(struct imctl *c, const struct imctl_reply *r, void *userdata)
+{
+    struct listening *l = userdata;
+    enum imctl_error e = imctl_reply_error(r);
+    l->acking = false;
+    if (e != IMCTL_OK && e != IMCTL_UNKNOWN && e != IMCTL_NOT_CONNECTED) /* these: imctl_dispatch tells */
+        l->refused = refusal_status(r);
+}
+
+/* One ack at a time: while imd writes it down, the next one gathers what is printed. */
+static int ack_printed(struct listening *l, struct imctl *c)
+{
+    if (!l->arguments->consumer || l->acking || l->printed == l->acked)
+        return 0;
+    int error = imctl_ack(c, l->printed, ack_done, l);
+    l->acking = error == 0;
+    l->acked = l->printed;
+    return error;
+}
+
+/* At the end the last ack is waited for, else it might be lost and what was printed come again. */
+static int ack_rest(struct listening *l, struct imctl *c)
+{
+    int64_t deadline = deadline_after(ANSWER_TIMEOUT_MS);
+    int error = ack_printed(l, c);
+    while (error == 0 && l->refused == 0 && l->acking) {
+        struct pollfd p = {imctl_fd(c), imctl_events(c), 0};
+        int left = deadline_left(deadline), n = poll(&p, 1, left);
+        if (n == 0 && left == 0)
+            error = -ETIMEDOUT;
+        else if (n >= 0 || errno == EINTR)
+            error = imctl_dispatch(c);
+        else
+            error = -errno;
+        if (error == 0)
+            error = ack_printed(l, c);
+    }
+    return error < 0 ? failure_status(error) : l->refused;
+}
+
+/* ---- The loop ---- */
 
 /* Waits once and serves the connection. 0 or a negative errno; sets ended when the time is out or nobody
  * reads. */
@@ -118,28 +196,33 @@ static int listen_on(struct listening *l, struct imctl *c)
 {
     int error = 0;
     take_events(l, c);
-    while (!l->ended && error == 0) {
-        error = wait_and_dispatch(l, c);
+    while (!l->ended && error == 0 && l->refused == 0) {
+        error = ack_printed(l, c);
+        if (error == 0)
+            error = wait_and_dispatch(l, c);
         if (!l->ended)
             take_events(l, c);
     }
+    if (l->refused)
+        return l->refused;
     if (error < 0 && !l->ended)
         return failure_status(error);
+    int status = error < 0 ? 0 : ack_rest(l, c);
     bool nothing = l->arguments->listen_ms >= 0 && l->counted == 0;
-    return nothing ? imctl_error_exit_status(IMCTL_UNKNOWN) : EXIT_SUCCESS;
+    return status ? status : nothing ? imctl_error_exit_status(IMCTL_UNKNOWN) : EXIT_SUCCESS;
 }
 
 int cmd_listen(const struct arguments *a)
 {
     struct imctl *c = NULL;
     struct imctl_selection *s = imctl_selection_new();
-    struct listening l = {.arguments = a,
-                          .json = a->json || !output_is_terminal(),
-                          .colours = output_has_colours(),
-                          .deadline = deadline_after(a->listen_ms)};
+    struct listening l = {
+        .arguments = a, .show = show_as(a->json, false), .deadline = deadline_after(a->listen_ms)};
     int status = s ? selection_make(a, s) : failure_status(-ENOMEM);
     if (status == 0)
         status = reach_daemon(a, &c);
+    if (status == 0)
+        status = select_begin(a, c, s);
     if (status == 0)
         status = subscribe(c, s);
     if (status == 0)

@@ -31,6 +31,18 @@ static int read_text(char **out)
     return error;
 }
 
+/* Options that make no sense together. */
+static int manner_check(const struct arguments *a)
+{
+    const char *why = a->expires_ms > 0 && !a->queue  ? "--expires is for --queue"
+                      : a->timeout_ms > 0 && a->queue ? "--timeout is not for --queue"
+                                                      : NULL;
+    if (!why)
+        return 0;
+    complain("%s; see 'imctl %s --help'", why, a->command->name);
+    return STATUS_USAGE;
+}
+
 /* What the options say about the message; the library remembers the first error. */
 static int message_address(struct imctl_message *m, const struct arguments *a)
 {
@@ -51,33 +63,60 @@ static int message_address(struct imctl_message *m, const struct arguments *a)
         imctl_message_set_conversation(m, conversation);
     if (a->timeout_ms > 0)
         imctl_message_set_timeout(m, a->timeout_ms);
-    return 0;
+    if (a->queue)
+        imctl_message_set_queue(m, a->expires_ms > 0 ? a->expires_ms : 0);
+    return manner_check(a);
 }
 
+/* The messageId; of one that was queued, its state too. */
 static void print_ack(const struct arguments *a, const struct imctl_reply *r)
 {
-    const char *id = imctl_reply_id(r);
+    const char *id = imctl_reply_id(r), *state = imctl_reply_state(r);
     if (a->json)
         puts(imctl_reply_json(r, NULL));
     else
-        puts(id ? id : "");
+        printf("%s%s%s\n", id ? id : "", state ? " " : "", state ? state : "");
+}
+
+/* A messageId that was queued before may have come to its end meanwhile. */
+static const struct {
+    const char *state;
+    enum imctl_error end;
+} ends[] = {{"rejected", IMCTL_REJECTED}, {"expired", IMCTL_UNKNOWN}, {"cancelled", IMCTL_CONFLICT}};
+
+static int state_status(const struct imctl_reply *r)
+{
+    const char *state = imctl_reply_state(r);
+    for (size_t i = 0; state && i < sizeof(ends) / sizeof(ends[0]); i++)
+        if (strcmp(ends[i].state, state) == 0)
+            return imctl_error_exit_status(ends[i].end);
+    return 0;
+}
+
+/* imd itself sees to the end of a wait for the server; what it has only to write down takes no such time. */
+static int answer_timeout(const struct arguments *a)
+{
+    if (a->queue)
+        return ANSWER_TIMEOUT_MS;
+    return a->timeout_ms >= 0 ? (int)a->timeout_ms + ANSWER_MARGIN_MS : -1;
 }
 
 static int wait_for_ack(const struct arguments *a, struct imctl *c, const struct imctl_message *m)
 {
     struct imctl_reply *r = NULL;
-    int timeout = a->timeout_ms >= 0 ? (int)a->timeout_ms + ANSWER_MARGIN_MS : -1, status = 0;
-    int error = imctl_send_wait(c, m, timeout, &r);
+    int status = 0, error = imctl_send_wait(c, m, answer_timeout(a), &r);
     if (error == -ETIMEDOUT) {
         complain("imd does not answer; the message may or may not have arrived");
         return imctl_error_exit_status(IMCTL_UNKNOWN);
     }
     if (error < 0)
         return failure_status(error);
-    if (imctl_reply_error(r) == IMCTL_OK)
+    if (imctl_reply_error(r) == IMCTL_OK) {
         print_ack(a, r);
-    else
+        status = state_status(r);
+    } else {
         status = refusal_status(r);
+    }
     imctl_reply_free(r);
     return status;
 }

@@ -48,7 +48,7 @@ int cmd_stats(const struct arguments *a)
     struct imctl_reply *r = NULL;
     int status = reach_daemon(a, &c);
     if (status == 0)
-        status = reach_call(c, "stats", &r);
+        status = reach_call(c, "stats", NULL, &r);
     if (status == 0)
         status = print_stats(a, r);
     imctl_reply_free(r);

@@ -4,6 +4,7 @@
  * listening is missed.
  */
 #include "deadline.h"
+#include "moment.h"
 #include "options.h"
 #include "output.h"
 #include "reach.h"
@@ -12,28 +13,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* ---- For people ---- */
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-static void print_label(const char *label)
-{
-    printf("%11s: ", label);
-}
 
 static void print_string(const struct imctl_reply *r, const char *label, const char *path)
 {
     const char *text = imctl_reply_string(r, path);
     if (!text || !*text)
         return;
-    print_label(label);
+    output_label(label);
     output_plain(text);
     putchar('\n');
 }
@@ -41,8 +29,8 @@ static void print_string(const struct imctl_reply *r, const char *label, const c
 static void print_link(const struct imctl_reply *r)
 {
     const char *state = imctl_reply_string(r, "state"), *reason = imctl_reply_string(r, "reason");
-    int64_t since;
-    print_label("Link");
+    int64_t since, now = moment_now();
+    output_label("Link");
     output_plain(state ? state : "unknown");
     if (reason && *reason) {
         fputs(" (", stdout);
@@ -53,7 +41,7 @@ static void print_link(const struct imctl_reply *r)
         fputs(" since ", stdout);
         output_date(since);
         fputs("; ", stdout);
-        output_span(now_ms() > since ? now_ms() - since : 0);
+        output_span(now > since ? now - since : 0);
         fputs(" ago", stdout);
     }
     putchar('\n');
@@ -64,7 +52,7 @@ static void print_retry(const struct imctl_reply *r)
     int64_t attempt, retry;
     if (!imctl_reply_int(r, "nextRetryMs", &retry))
         return;
-    print_label("Next try");
+    output_label("Next try");
     fputs("in ", stdout);
     output_span(retry);
     if (imctl_reply_int(r, "attempt", &attempt))
@@ -79,7 +67,7 @@ static void print_last_error(const struct imctl_reply *r)
     int64_t time;
     if (!reason)
         return;
-    print_label("Last error");
+    output_label("Last error");
     output_plain(detail && *detail ? detail : reason);
     if (imctl_reply_int(r, "lastError.time", &time)) {
         fputs(" at ", stdout);
@@ -94,7 +82,7 @@ static void print_heartbeat(const struct imctl_reply *r)
     int64_t gap, inbound;
     if (!imctl_reply_int(r, "pingGapMs", &gap))
         return;
-    print_label("Heartbeat");
+    output_label("Heartbeat");
     fputs("every ", stdout);
     output_span(gap);
     if (rtt)
@@ -112,8 +100,24 @@ static void print_number(const struct imctl_reply *r, const char *label, const c
     int64_t number;
     if (!imctl_reply_int(r, path, &number))
         return;
-    print_label(label);
+    output_label(label);
     printf("%lld\n", (long long)number);
+}
+
+/* Nothing is said of a storage that works. */
+static void print_storage(const struct imctl_reply *r)
+{
+    const char *storage = imctl_reply_string(r, "storage");
+    const char *detail = imctl_reply_string(r, "storageDetail");
+    if (!storage || strcmp(storage, "ok") == 0)
+        return;
+    output_label("Storage");
+    output_plain(storage);
+    if (detail && *detail) {
+        fputs(": ", stdout);
+        output_plain(detail);
+    }
+    putchar('\n');
 }
 
 static void print_status(const struct arguments *a, const struct imctl_reply *r)
@@ -128,7 +132,9 @@ static void print_status(const struct arguments *a, const struct imctl_reply *r)
     print_retry(r);
     print_last_error(r);
     print_heartbeat(r);
+    print_storage(r);
     print_number(r, "Unanswered", "pending");
+    print_number(r, "Queued", "queued");
     print_number(r, "Clients", "clients");
     print_number(r, "Subscribers", "subscribers");
     print_number(r, "Last event", "seq");
@@ -230,7 +236,7 @@ int cmd_status(const struct arguments *a)
     if (status == 0 && a->wait)
         status = wait_for_state(c, &goal);
     if (status == 0)
-        status = reach_call(c, "status", &r);
+        status = reach_call(c, "status", NULL, &r);
     if (status == 0) {
         print_status(a, r);
         status = a->wait ? EXIT_SUCCESS : link_status(r);

@@ -3,6 +3,8 @@
 #ifndef IMCTL_COMMAND_H
 #define IMCTL_COMMAND_H
 
+#include "moment.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,10 +16,12 @@
 #define COMMAND_SEND (1u << 1)
 #define COMMAND_SIGNAL (1u << 2)
 #define COMMAND_LISTEN (1u << 3)
-#define COMMAND_CONNECT (1u << 4)
-#define COMMAND_DISCONNECT (1u << 5)
-#define COMMAND_RECONNECT (1u << 6)
-#define COMMAND_STATS (1u << 7)
+#define COMMAND_HISTORY (1u << 4)
+#define COMMAND_OUTBOX (1u << 5)
+#define COMMAND_CONNECT (1u << 6)
+#define COMMAND_DISCONNECT (1u << 7)
+#define COMMAND_RECONNECT (1u << 8)
+#define COMMAND_STATS (1u << 9)
 #define COMMAND_ANY (~0u) /* also accepted in front of the command */
 
 struct words {
@@ -31,18 +35,23 @@ struct arguments {
     bool json, help, version;
     const char *wait; /* STATE[:SECONDS] */
     const char *to, *from, *conversation, *type, *id;
-    int64_t timeout_ms;
+    int64_t timeout_ms, expires_ms;
+    bool queue;
     uint64_t count;
     int64_t listen_ms;
+    struct moment since, until;
+    bool reverse;
+    const char *consumer;
     struct words events;
     struct words types, senders, conversations, signals; /* what events must match */
     const struct command *command;
-    char **operands;
+    char **operands; /* ended by NULL */
 };
 
 struct command {
     const char *name;
-    const char *operand; /* for the help; NULL: it takes none, else exactly one */
+    const char *operand;  /* for the help; NULL: it takes none */
+    unsigned least, most; /* how many it takes */
     const char *sentence;
     int (*run)(const struct arguments *a); /* gives the exit status */
 };
@@ -57,6 +66,8 @@ int cmd_status(const struct arguments *a);
 int cmd_send(const struct arguments *a);
 int cmd_signal(const struct arguments *a);
 int cmd_listen(const struct arguments *a);
+int cmd_history(const struct arguments *a);
+int cmd_outbox(const struct arguments *a);
 int cmd_link(const struct arguments *a); /* connect, disconnect, reconnect */
 int cmd_stats(const struct arguments *a);
 

@@ -53,20 +53,42 @@ static bool take_count(void *field, const char *value)
     return *end == '\0' && count > 0 && count < UINT64_MAX;
 }
 
-#define SECONDS_MAX 1e6 /* so that milliseconds fit an int, which poll(2) takes */
+#define SECONDS_MAX 1e6       /* so that milliseconds fit an int, which poll(2) takes */
+#define EXPIRES_MAX 2592000.0 /* 30 days, as in imd-protocol(7) */
 
-bool take_seconds(void *field, const char *value)
+static bool seconds_parse(void *field, const char *value, double most)
 {
     char *end;
     if (strspn(value, "0123456789.") != strlen(value))
         return false;
     double seconds = strtod(value, &end);
     *(int64_t *)field = (int64_t)(seconds * 1000 + 0.5);
-    return end != value && *end == '\0' && seconds >= 0.001 && seconds <= SECONDS_MAX;
+    return end != value && *end == '\0' && seconds >= 0.001 && seconds <= most;
+}
+
+bool take_seconds(void *field, const char *value)
+{
+    return seconds_parse(field, value, SECONDS_MAX);
+}
+
+static bool take_expiry(void *field, const char *value)
+{
+    return seconds_parse(field, value, EXPIRES_MAX);
+}
+
+static bool take_moment(void *field, const char *value)
+{
+    return moment_parse(field, value, moment_now());
+}
+
+static bool take_time(void *field, const char *value)
+{
+    return take_moment(field, value) && ((struct moment *)field)->kind == MOMENT_TIME;
 }
 
 #define FIELD(name) offsetof(struct arguments, name)
 #define MESSAGES (COMMAND_SEND | COMMAND_SIGNAL)
+#define EVENTS (COMMAND_LISTEN | COMMAND_HISTORY)
 
 static const struct option_row rows[] = {
     {COMMAND_ANY, 'a', "account", "NAME", take_word, FIELD(account), "the account to talk to (default)"},
@@ -85,20 +107,30 @@ static const struct option_row rows[] = {
     {MESSAGES, 0, "id", "ID", take_word, FIELD(id), "the message's messageId (a new UUID)"},
     {MESSAGES, 0, "timeout", "SECONDS", take_seconds, FIELD(timeout_ms),
      "how long to wait for the ack (as configured in imd)"},
+    {MESSAGES, 0, "queue", NULL, take_flag, FIELD(queue),
+     "wait only until imd has it on disk; imd sends it until the server has answered"},
+    {MESSAGES, 0, "expires", "SECONDS", take_expiry, FIELD(expires_ms),
+     "with --queue: give up after this time (as configured in imd)"},
     {COMMAND_LISTEN, 'n', "count", "COUNT", take_count, FIELD(count),
      "end after so many events; STATUS and GAP count only when asked for with --event"},
     {COMMAND_LISTEN, 'W', "wait", "SECONDS", take_seconds, FIELD(listen_ms),
      "end after this time; exit 124 when nothing that counts has come"},
     {COMMAND_LISTEN, 'e', "event", "EVENT", take_list, FIELD(events),
-     "MESSAGE, SENT or STATUS; may be repeated (MESSAGE and STATUS)"},
-    {COMMAND_LISTEN, 0, "type", "TYPE", take_list, FIELD(types),
-     "only messages of this type; may be repeated"},
-    {COMMAND_LISTEN, 'f', "from", "USER", take_list, FIELD(senders),
-     "only from this sender; may be repeated"},
-    {COMMAND_LISTEN, 'c', "conversation", "TYPE", take_list, FIELD(conversations),
+     "MESSAGE, SENT, STATUS or OUTBOX; may be repeated (MESSAGE and STATUS)"},
+    {COMMAND_LISTEN, 0, "since", "SEQ|TIME|earliest", take_moment, FIELD(since),
+     "begin behind the event SEQ, at TIME, or with all that imd has (now)"},
+    {COMMAND_LISTEN, 0, "consumer", "NAME", take_word, FIELD(consumer),
+     "begin behind what was printed under this name before; --since is for a new name"},
+    {COMMAND_HISTORY, 'n', "count", "COUNT", take_count, FIELD(count), "the last COUNT of them (100)"},
+    {COMMAND_HISTORY, 0, "since", "SEQ|TIME", take_moment, FIELD(since),
+     "only those behind the event SEQ, or since TIME"},
+    {COMMAND_HISTORY, 0, "until", "TIME", take_time, FIELD(until), "only those until TIME"},
+    {COMMAND_HISTORY, 'r', "reverse", NULL, take_flag, FIELD(reverse), "the newest first"},
+    {EVENTS, 0, "type", "TYPE", take_list, FIELD(types), "only messages of this type; may be repeated"},
+    {EVENTS, 'f', "from", "USER", take_list, FIELD(senders), "only from this sender; may be repeated"},
+    {EVENTS, 'c', "conversation", "TYPE", take_list, FIELD(conversations),
      "only of this conversation type; may be repeated"},
-    {COMMAND_LISTEN, 0, "signal", "NAME", take_list, FIELD(signals),
-     "only signals of this name; may be repeated"},
+    {EVENTS, 0, "signal", "NAME", take_list, FIELD(signals), "only signals of this name; may be repeated"},
 };
 
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
@@ -139,7 +171,7 @@ static void getopt_tables(const struct command *c, char *letters, struct option 
     *names = (struct option){NULL, 0, NULL, 0};
 }
 
-static int usage(const struct command *c, const char *what, const char *which)
+int usage(const struct command *c, const char *what, const char *which)
 {
     complain("%s '%s'; see 'imctl %s%s--help'", what, which, c ? c->name : "", c ? " " : "");
     return STATUS_USAGE;
@@ -177,7 +209,7 @@ static int options_read(struct arguments *a, const struct command *c, int argc, 
 
 int arguments_parse(struct arguments *a, int argc, char **argv)
 {
-    *a = (struct arguments){.timeout_ms = -1, .listen_ms = -1};
+    *a = (struct arguments){.timeout_ms = -1, .expires_ms = -1, .listen_ms = -1};
     int status = options_read(a, NULL, argc, argv);
     if (status || a->help || a->version)
         return status;
@@ -195,9 +227,9 @@ int arguments_parse(struct arguments *a, int argc, char **argv)
         return status;
     argc -= optind;
     a->operands = argv + optind;
-    if (a->command->operand && argc == 0)
+    if (argc < (int)a->command->least)
         return usage(a->command, "missing", a->command->operand);
-    if (argc > (a->command->operand ? 1 : 0))
+    if (argc > (int)a->command->most)
         return usage(a->command, "one word too many:", a->operands[argc - 1]);
     return 0;
 }
@@ -213,12 +245,25 @@ void arguments_deinit(struct arguments *a)
 
 /* ---- Help ---- */
 
+#define COMMAND_COLUMN 18 /* where sentences begin */
+#define OPTION_COLUMN 28
+
+/* The sentence behind what takes so many columns; if that is too much, on a line of its own. */
+static void print_sentence(int used, int column, const char *sentence, FILE *to)
+{
+    if (used >= column) {
+        fputc('\n', to);
+        used = 0;
+    }
+    fprintf(to, "%*s%s\n", column - used, "", sentence);
+}
+
 static void print_row(const struct option_row *r, FILE *to)
 {
     int used =
         r->letter ? fprintf(to, "  -%c, --%s", r->letter, r->name) : fprintf(to, "      --%s", r->name);
     used += r->argument ? fprintf(to, " %s", r->argument) : 0;
-    fprintf(to, "%*s%s\n", used < 28 ? 28 - used : 1, "", r->sentence);
+    print_sentence(used, OPTION_COLUMN, r->sentence, to);
 }
 
 static void print_rows(bool of_any, const struct command *c, FILE *to)
@@ -243,12 +288,13 @@ void help_print(const struct command *c, FILE *to)
         help_of_command(c, to);
         return;
     }
-    fputs("Usage: imctl [OPTION]... COMMAND [OPTION]... [OPERAND]\n\nTalks to imd, the local bridge to an IM "
+    fputs("Usage: imctl [OPTION]... COMMAND [OPTION]... [OPERAND]...\n\nTalks to imd, the local bridge to an "
+          "IM "
           "server.\n\n",
           to);
     for (c = commands; c < commands + command_count; c++) {
         int used = fprintf(to, "  %s %s", c->name, c->operand ? c->operand : "");
-        fprintf(to, "%*s%s\n", used < 18 ? 18 - used : 1, "", c->sentence);
+        print_sentence(used, COMMAND_COLUMN, c->sentence, to);
     }
     fputs("\nOptions of every command:\n", to);
     print_rows(true, NULL, to);

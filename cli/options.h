@@ -6,10 +6,14 @@
 
 #include <stdio.h>
 
-/* Reads options, the command and its operand. 0, or an exit status: what is wrong is on stderr. With a->help
+/* Reads options, the command and its operands. 0, or an exit status: what is wrong is on stderr. With a->help
  * or a->version set, nothing else is checked. */
 int arguments_parse(struct arguments *a, int argc, char **argv);
 void arguments_deinit(struct arguments *a);
+
+/* Complains that the command line is wrong, `WHAT 'WHICH'; see …`; gives STATUS_USAGE. c: NULL before there
+ * is a command. */
+int usage(const struct command *c, const char *what, const char *which);
 
 /* A time in seconds, such as 30 or 0.5, as milliseconds (an int64_t). false: it is none. */
 bool take_seconds(void *field, const char *value);

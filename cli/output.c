@@ -33,16 +33,25 @@ static bool is_c1(const unsigned char *p)
     return p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f;
 }
 
-void output_plain(const char *text)
+int output_plain(const char *text)
 {
+    int columns = 0;
     for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
         if (is_c1(p))
-            printf("\\x%02x", *++p);
+            columns += printf("\\x%02x", *++p);
         else if (*p < 0x20 || *p == 0x7f)
-            printf("\\x%02x", *p);
-        else
+            columns += printf("\\x%02x", *p);
+        else {
+            columns += (*p & 0xc0) != 0x80; /* the later bytes of a character take none */
             putchar(*p);
+        }
     }
+    return columns;
+}
+
+void output_label(const char *label)
+{
+    printf("%11s: ", label);
 }
 
 int output_end(int status)

@@ -12,8 +12,12 @@ void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Writes a line and sees that it gets out at once. false: it cannot; output_end tells why. */
 bool output_line(const char *line, size_t len);
 
-/* Text from other people, for a terminal: control characters, which could drive it, are shown as \xNN. */
-void output_plain(const char *text);
+/* Text from other people, for a terminal: control characters, which could drive it, are shown as \xNN. Gives
+ * the columns that it takes. */
+int output_plain(const char *text);
+
+/* What a line of a block for people is about: `   Attempts: `. */
+void output_label(const char *label);
 
 /* The end of the program: writes what is left. Gives the status, or that of a failed write. A reader that has
  * gone is no failure. */

@@ -103,9 +103,9 @@ int refusal_status(const struct imctl_reply *r)
     return imctl_error_exit_status(e);
 }
 
-int reach_call(struct imctl *c, const char *method, struct imctl_reply **out)
+int reach_call(struct imctl *c, const char *method, const char *params, struct imctl_reply **out)
 {
-    int error = imctl_call_wait(c, method, NULL, ANSWER_TIMEOUT_MS, out);
+    int error = imctl_call_wait(c, method, params, ANSWER_TIMEOUT_MS, out);
     if (error < 0)
         return failure_status(error);
     if (imctl_reply_error(*out) == IMCTL_OK)
@@ -113,5 +113,14 @@ int reach_call(struct imctl *c, const char *method, struct imctl_reply **out)
     int status = refusal_status(*out);
     imctl_reply_free(*out);
     *out = NULL;
+    return status;
+}
+
+int reach_call_json(struct imctl *c, const char *method, json_t *params, struct imctl_reply **out)
+{
+    char *text = params ? json_dumps(params, JSON_COMPACT) : NULL;
+    int status = text ? reach_call(c, method, text, out) : failure_status(-ENOMEM);
+    free(text);
+    json_decref(params);
     return status;
 }

@@ -5,18 +5,22 @@
 #include "command.h"
 
 #include <imctl.h>
+#include <jansson.h>
 
 /* 0, or the exit status; then it is on stderr why. */
 int reach_daemon(const struct arguments *a, struct imctl **out);
 
-/* Calls a method without params and waits. As above. */
-int reach_call(struct imctl *c, const char *method, struct imctl_reply **out);
+/* Calls a method and waits. As above. */
+int reach_call(struct imctl *c, const char *method, const char *params, struct imctl_reply **out);
+
+/* The same with params from jansson, which are freed; NULL: no memory. */
+int reach_call_json(struct imctl *c, const char *method, json_t *params, struct imctl_reply **out);
 
 /* Complains about a negative errno of the library, or about an error of the daemon; gives the exit status. */
 int failure_status(int error);
 int refusal_status(const struct imctl_reply *r);
 
 #define ANSWER_TIMEOUT_MS \
-    10000 /* for what imd answers from memory: it is far below that, or something is wrong */
+    30000 /* for what imd answers from memory or disk: it is far below that, or something is wrong */
 
 #endif

@@ -18,14 +18,17 @@ static void put_coloured(const char *colour, bool colours, const char *text)
         fputs(PLAIN, stdout);
 }
 
-static void put_time(const struct imctl_event *e, bool colours)
+static void put_time(const struct imctl_event *e, const struct show *s)
 {
     if (imctl_event_time(e) == 0)
         return;
-    if (colours)
+    if (s->colours)
         fputs(DIM, stdout);
-    output_clock(imctl_event_time(e));
-    fputs(colours ? PLAIN " " : " ", stdout);
+    if (s->dates)
+        output_date(imctl_event_time(e));
+    else
+        output_clock(imctl_event_time(e));
+    fputs(s->colours ? PLAIN " " : " ", stdout);
 }
 
 /* `alice -> bob (group)`; the two kinds of conversation that the addresses show anyway are not named. */
@@ -58,6 +61,12 @@ static void put_type(const struct imctl_event *e)
     fputs("] ", stdout);
 }
 
+static void put_code(const struct imctl_event *e)
+{
+    if (imctl_event_code(e) != 0)
+        printf(" (code %lld)", (long long)imctl_event_code(e));
+}
+
 /* The content; what has none shows what the server said, or its data as it is. */
 static void put_content(const struct imctl_event *e)
 {
@@ -66,8 +75,7 @@ static void put_content(const struct imctl_event *e)
         text = error ? error : imctl_event_value(e, "data");
     if (text)
         output_plain(text);
-    if (imctl_event_code(e) != 0)
-        printf(" (code %lld)", (long long)imctl_event_code(e));
+    put_code(e);
 }
 
 static void show_message(const struct imctl_event *e, bool colours)
@@ -86,6 +94,7 @@ static void show_sent(const struct imctl_event *e, bool colours)
 static void show_status(const struct imctl_event *e, bool colours)
 {
     const char *state = imctl_event_state(e), *reason = imctl_event_string(e, "reason");
+    const char *storage = imctl_event_string(e, "storage");
     int64_t retry;
     fputs("-- ", stdout);
     put_coloured(BOLD, colours, state ? state : "unknown");
@@ -98,6 +107,10 @@ static void show_status(const struct imctl_event *e, bool colours)
         fputs(", next try in ", stdout);
         output_span(retry);
     }
+    if (storage && strcmp(storage, "ok") != 0) {
+        fputs(", storage ", stdout);
+        output_plain(storage);
+    }
 }
 
 static void show_outbox(const struct imctl_event *e, bool colours)
@@ -107,6 +120,7 @@ static void show_outbox(const struct imctl_event *e, bool colours)
     output_plain(id ? id : "?");
     putchar(' ');
     put_coloured(BOLD, colours, state ? state : "unknown");
+    put_code(e);
 }
 
 static void show_gap(const struct imctl_event *e, bool colours)
@@ -115,6 +129,10 @@ static void show_gap(const struct imctl_event *e, bool colours)
     const char *reason = imctl_event_string(e, "reason");
     fputs("-- ", stdout);
     put_coloured(BOLD, colours, "lost");
+    if (reason && strcmp(reason, "outbox") == 0) { /* which have no numbers */
+        fputs(": changes of the outbox; see 'imctl outbox'", stdout);
+        return;
+    }
     printf(": events %s to %s", from ? from : "?", to ? to : "?");
     if (reason) {
         fputs(" (", stdout);
@@ -128,13 +146,27 @@ static void (*const shows[])(const struct imctl_event *e, bool colours) = {
     [IMCTL_EVENT_OUTBOX] = show_outbox,   [IMCTL_EVENT_GAP] = show_gap,
 };
 
-bool show_event(const struct imctl_event *e, bool colours)
+struct show show_as(bool json, bool dates)
 {
-    put_time(e, colours);
+    return (struct show){
+        .json = json || !output_is_terminal(), .colours = output_has_colours(), .dates = dates};
+}
+
+static void show_for_people(const struct imctl_event *e, const struct show *s)
+{
+    put_time(e, s);
     if (imctl_event_kind(e) == IMCTL_EVENT_OTHER)
         output_plain(imctl_event_json(e, NULL));
     else
-        shows[imctl_event_kind(e)](e, colours);
-    putchar('\n');
-    return fflush(stdout) == 0 && !ferror(stdout);
+        shows[imctl_event_kind(e)](e, s->colours);
+}
+
+bool show_event(const struct imctl_event *e, const struct show *s)
+{
+    size_t len;
+    const char *json = imctl_event_json(e, &len);
+    if (s->json)
+        return output_line(json, len);
+    show_for_people(e, s);
+    return output_line("", 0);
 }

@@ -183,8 +183,8 @@ static void help_and_version_are_data(void **state)
     int how;
     start("--version", NULL);
     ends(0, "imctl " IMD_VERSION "\n", "");
-    static const char *const commands[] = {"status",  "send",       "signal",    "listen",
-                                           "connect", "disconnect", "reconnect", "stats"};
+    static const char *const commands[] = {"status", "send",    "signal",     "listen",    "history",
+                                           "outbox", "connect", "disconnect", "reconnect", "stats"};
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         char usage[64];
         start(commands[i], "--help", NULL);
@@ -225,6 +225,20 @@ static void wrong_command_lines_end_with_64(void **state)
         {{"listen", "-n", "-1"}, "imctl: '-1' is no value for --count; see 'imctl listen --help'\n"},
         {{"listen", "-e", "message"}, "imctl: 'message' is no event; see 'imctl listen --help'\n"},
         {{"listen", "-c", "club"}, "imctl: 'club' is no conversationType; see 'imctl listen --help'\n"},
+        {{"send", "a", "--expires", "5"}, "imctl: --expires is for --queue; see 'imctl send --help'\n"},
+        {{"signal", "a", "--queue", "--timeout=5"},
+         "imctl: --timeout is not for --queue; see 'imctl signal --help'\n"},
+        {{"send", "a", "--queue", "--expires=2592001"},
+         "imctl: '2592001' is no value for --expires; see 'imctl send --help'\n"},
+        {{"listen", "--since", "x"}, "imctl: 'x' is no value for --since; see 'imctl listen --help'\n"},
+        {{"listen", "--consumer", "\xff"}, "imctl: no UTF-8 in '--consumer'; see 'imctl listen --help'\n"},
+        {{"history", "--until", "5"}, "imctl: '5' is no value for --until; see 'imctl history --help'\n"},
+        {{"history", "-c", "club"}, "imctl: 'club' is no conversationType; see 'imctl history --help'\n"},
+        {{"history", "x"}, "imctl: one word too many: 'x'; see 'imctl history --help'\n"},
+        {{"outbox", "x"}, "imctl: unknown action 'x'; see 'imctl outbox --help'\n"},
+        {{"outbox", "show"}, "imctl: missing 'ID'; see 'imctl outbox --help'\n"},
+        {{"outbox", "list", "x"}, "imctl: one word too many: 'x'; see 'imctl outbox --help'\n"},
+        {{"outbox", "show", "x", "y"}, "imctl: one word too many: 'y'; see 'imctl outbox --help'\n"},
         {{"-a", "../x"}, NULL},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]) && cases[i].err; i++) {
@@ -277,6 +291,44 @@ static void send_takes_its_options(void **state)
         "\"messageId\":\"my\",\"conversationType\":3,\"content\":{\"message\":\"hi\"}},\"timeoutMs\":1500}}");
     imd_says(RESULT("1", "{\"code\":0,\"data\":{\"messageId\":\"my\"}}"));
     ends(0, "my\n", "");
+}
+
+#define SEND_QUEUED(manner)                                                                                  \
+    "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"send\",\"params\":{\"message\":{\"messageType\":\"TxtMsg\"," \
+    "\"content\":{\"message\":\"hi\"}}," manner "}}"
+
+static void send_may_be_queued(void **state)
+{
+    start("send", "--queue", "hi", NULL);
+    imd_hears(SEND_QUEUED("\"queue\":true"));
+    imd_says(RESULT("1", "{\"messageId\":\"id-1\",\"state\":\"queued\"}"));
+    ends(0, "id-1 queued\n", "");
+    imd_teardown(NULL);
+    imd_setup(NULL);
+    start("send", "hi", "--queue", "--expires", "2592000", "--json", NULL);
+    imd_hears(SEND_QUEUED("\"queue\":true,\"expiresMs\":2592000000"));
+    imd_says(RESULT("1", "{\"messageId\":\"id-1\",\"state\":\"queued\"}"));
+    ends(0, "{\"messageId\":\"id-1\",\"state\":\"queued\"}\n", "");
+}
+
+/* A messageId that is known already: how it ended is how this ends. */
+static void a_send_that_was_queued_before_tells_its_end(void **state)
+{
+    static const struct {
+        const char *state;
+        int status;
+    } cases[] = {{"sent", 0}, {"acked", 0}, {"rejected", 76}, {"expired", 124}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char line[128], out[64];
+        start("send", "hi", "--queue", NULL);
+        imd_hears(SEND_QUEUED("\"queue\":true"));
+        snprintf(line, sizeof(line), RESULT("1", "{\"messageId\":\"i\",\"state\":\"%s\"}"), cases[i].state);
+        imd_says(line);
+        snprintf(out, sizeof(out), "i %s\n", cases[i].state);
+        ends(cases[i].status, out, "");
+        close(client);
+        client = -1;
+    }
 }
 
 static void send_reads_standard_input(void **state)
@@ -387,6 +439,26 @@ static void status_is_a_block_for_people(void **state)
     assert_string_equal(text, "");
     assert_int_equal(waitpid(program.pid, &how, 0), program.pid);
     assert_int_equal(how, 0);
+}
+
+static void status_tells_of_storage_and_outbox(void **state)
+{
+    start("status", NULL);
+    imd_hears(REQUEST("1", "status"));
+    imd_says(RESULT("1", "{\"state\":\"connected\",\"pending\":1,\"queued\":2,\"storage\":\"failed\","
+                         "\"storageDetail\":\"disk full\"}"));
+    ends(0,
+         "       Link: connected\n"
+         "    Storage: failed: disk full\n"
+         " Unanswered: 1\n"
+         "     Queued: 2\n",
+         "");
+    imd_teardown(NULL);
+    imd_setup(NULL);
+    start("status", NULL);
+    imd_hears(REQUEST("1", "status"));
+    imd_says(RESULT("1", "{\"state\":\"connected\",\"queued\":0,\"storage\":\"ok\"}"));
+    ends(0, "       Link: connected\n     Queued: 0\n", "");
 }
 
 static void status_says_by_its_exit_that_it_is_not_connected(void **state)
@@ -549,6 +621,219 @@ static void listen_ends_when_its_reader_has_gone(void **state)
     ends(0, "", "");
 }
 
+/* ---- listen from somewhere on ---- */
+
+#define SUBSCRIBE_WITH(id, params) \
+    "{\"jsonrpc\":\"2.0\",\"id\":" id ",\"method\":\"subscribe\",\"params\":{" params "}}"
+#define HISTORY(id, params) \
+    "{\"jsonrpc\":\"2.0\",\"id\":" id ",\"method\":\"history\",\"params\":{" params "}}"
+#define ACK(id, seq) "{\"jsonrpc\":\"2.0\",\"id\":" id ",\"method\":\"ack\",\"params\":{\"seq\":" seq "}}"
+#define GAP_3_5 EVENT("GAP", "\"from\":3,\"to\":5,\"reason\":\"crash\"")
+
+static void listen_begins_where_it_was_told(void **state)
+{
+    start("listen", "--since", "41", "-n", "1", NULL);
+    imd_hears(SUBSCRIBE_WITH("1", "\"since\":41"));
+    imd_says(SUBSCRIBED "\n" MESSAGE_1);
+    ends(0, MESSAGE_1 "\n", "");
+    imd_teardown(NULL);
+    imd_setup(NULL);
+    start("listen", "--since", "earliest", "-n", "1", "--from", "bob", NULL);
+    imd_hears(SUBSCRIBE_WITH("1", "\"filter\":{\"from\":[\"bob\"]},\"since\":\"earliest\""));
+    imd_says(SUBSCRIBED "\n" MESSAGE_1);
+    ends(0, MESSAGE_1 "\n", "");
+}
+
+/* The number of a time is asked for: that of the first event since, or else that of the last event. */
+static void listen_begins_at_a_time(void **state)
+{
+    static const struct {
+        const char *events, *since;
+    } cases[] = {{MESSAGE_2, "1"}, {GAP_3_5, "2"}, {"", "9"}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char line[512];
+        start("listen", "--since", "@1700000000.5", "-n", "1", NULL);
+        imd_hears(REQUEST("1", "status"));
+        imd_says(RESULT("1", "{\"seq\":9}"));
+        imd_hears(HISTORY("2", "\"since\":1700000000500,\"limit\":1"));
+        snprintf(line, sizeof(line), RESULT("2", "{\"events\":[%s],\"more\":false}"), cases[i].events);
+        imd_says(line);
+        snprintf(line, sizeof(line), SUBSCRIBE_WITH("3", "\"since\":%s"), cases[i].since);
+        imd_hears(line);
+        imd_says(RESULT("3", "{}") "\n" MESSAGE_2);
+        ends(0, MESSAGE_2 "\n", "");
+        close(client);
+        client = -1;
+    }
+}
+
+static void a_consumer_acks_what_was_printed(void **state)
+{
+    start("listen", "--consumer", "me", "-n", "2", NULL);
+    imd_hears(SUBSCRIBE_WITH("1", "\"consumer\":\"me\""));
+    imd_says(SUBSCRIBED "\n" STATUS_EVENT); /* has no number */
+    imd_says(MESSAGE_1);
+    imd_hears(ACK("2", "1"));
+    imd_says(GAP_3_5
+             "\n" MESSAGE_2); /* no second ack before the first is answered; then it is the last one's */
+    imd_says(RESULT("2", "{}"));
+    imd_hears(ACK("3", "5"));
+    imd_says(RESULT("3", "{}"));
+    ends(0, STATUS_EVENT "\n" MESSAGE_1 "\n" GAP_3_5 "\n" MESSAGE_2 "\n", "");
+}
+
+static void a_consumer_ends_when_its_ack_is_refused(void **state)
+{
+    start("listen", "--consumer", "me", NULL);
+    imd_hears(SUBSCRIBE_WITH("1", "\"consumer\":\"me\""));
+    imd_says(SUBSCRIBED "\n" MESSAGE_1);
+    imd_hears(ACK("2", "1"));
+    imd_says(FAILURE("2", "{\"code\":-74,\"message\":\"disk full\",\"data\":{\"reason\":\"storage\"}}"));
+    ends(74, MESSAGE_1 "\n", "imctl: disk full\n");
+    imd_teardown(NULL);
+    imd_setup(NULL);
+    start("listen", "--consumer", "me", NULL);
+    imd_hears(SUBSCRIBE_WITH("1", "\"consumer\":\"me\""));
+    imd_says(SUBSCRIBED "\n" MESSAGE_1);
+    imd_hears(ACK("2", "1"));
+    close(client);
+    client = -1;
+    ends(69, MESSAGE_1 "\n", "imctl: imd has ended the connection\n");
+}
+
+/* ---- history ---- */
+
+static void history_prints_in_the_order_of_time(void **state)
+{
+    start("history", NULL);
+    imd_hears(HISTORY("1", "\"limit\":100,\"reverse\":true"));
+    imd_says(RESULT("1", "{\"events\":[" GAP_3_5 "," MESSAGE_2 "," MESSAGE_1 "],\"more\":false}"));
+    ends(0, MESSAGE_1 "\n" MESSAGE_2 "\n" GAP_3_5 "\n", "");
+    imd_teardown(NULL);
+    imd_setup(NULL);
+    start("history", "-r", "-n", "5", NULL);
+    imd_hears(HISTORY("1", "\"limit\":5,\"reverse\":true"));
+    imd_says(RESULT("1", "{\"events\":[" MESSAGE_2 "," MESSAGE_1 "],\"more\":false}"));
+    ends(0, MESSAGE_2 "\n" MESSAGE_1 "\n", "");
+    imd_teardown(NULL);
+    imd_setup(NULL);
+    start("history", "--json", NULL);
+    imd_hears(HISTORY("1", "\"limit\":100,\"reverse\":true"));
+    imd_says(RESULT("1", "{\"events\":[],\"more\":false}"));
+    ends(0, "", "");
+}
+
+/* A page ends where the one before it began; a GAP begins with its first number. */
+static void history_goes_back_page_by_page(void **state)
+{
+    static const char *const orders[] = {"-r", "--json"};
+    for (size_t i = 0; i < 2; i++) {
+        start("history", "-n", "1002", orders[i], NULL);
+        imd_hears(HISTORY("1", "\"limit\":1000,\"reverse\":true"));
+        imd_says(RESULT("1", "{\"events\":[" GAP_3_5 "],\"more\":true}")); /* fewer than asked for */
+        imd_hears(HISTORY("2", "\"before\":3,\"limit\":1000,\"reverse\":true"));
+        imd_says(RESULT("2", "{\"events\":[" MESSAGE_2 "],\"more\":true}"));
+        imd_hears(HISTORY("3", "\"before\":2,\"limit\":1000,\"reverse\":true"));
+        imd_says(RESULT("3", "{\"events\":[" MESSAGE_1 "],\"more\":false}"));
+        ends(0,
+             i == 0 ? GAP_3_5 "\n" MESSAGE_2 "\n" MESSAGE_1 "\n" : MESSAGE_1 "\n" MESSAGE_2 "\n" GAP_3_5 "\n",
+             "");
+        close(client);
+        client = -1;
+    }
+    start("history", "-n", "2", NULL);
+    imd_hears(HISTORY("1", "\"limit\":2,\"reverse\":true"));
+    imd_says(RESULT("1", "{\"events\":[" GAP_3_5 "," MESSAGE_2 "],\"more\":true}")); /* all that was wanted */
+    ends(0, MESSAGE_2 "\n" GAP_3_5 "\n", "");
+}
+
+static void history_asks_for_what_it_was_told(void **state)
+{
+    start("history", "--since", "7", "--until", "2023-11-14T23:13:20+01:00", "--from", "bob", "--from", "eve",
+          "--type", "text", "-c", "group", "-c", "9", "--signal", "end", NULL);
+    imd_hears(HISTORY("1",
+                      "\"after\":7,\"until\":1700000000000,\"filter\":{\"messageType\":[\"text\"],\"from\":"
+                      "[\"bob\",\"eve\"],\"conversationType\":[3,9],\"signalName\":[\"end\"]},"
+                      "\"limit\":100,\"reverse\":true"));
+    imd_says(FAILURE("1", "{\"code\":-74,\"message\":\"no\",\"data\":{\"reason\":\"storage\"}}"));
+    ends(74, "", "imctl: no\n");
+    imd_teardown(NULL);
+    imd_setup(NULL);
+    start("history", "--since", "2023-11-14 22:13", NULL);
+    imd_hears(HISTORY("1", "\"since\":1699999980000,\"limit\":100,\"reverse\":true"));
+    imd_says(RESULT("1", "{\"events\":[],\"more\":false}"));
+    ends(0, "", "");
+}
+
+/* ---- outbox ---- */
+
+#define OUTBOX_OF(id) \
+    "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"outbox\",\"params\":{\"messageId\":\"" id "\"}}"
+#define CANCEL "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"outbox.cancel\",\"params\":{\"messageId\":\"a\"}}"
+#define ENTRY                                                                                  \
+    "{\"messageId\":\"a\",\"state\":\"rejected\",\"attempts\":2,\"queuedTime\":1700000000000," \
+    "\"expiresTime\":1700086400000,\"changedTime\":1700000001000,\"code\":7}"
+#define ENTRY_FUTURE \
+    "{\"messageId\":\"\\u001b\\u00e4\",\"state\":\"queued\",\"attempts\":0,\"queuedTime\":99999999999999}"
+
+static void outbox_is_a_table_for_people(void **state)
+{
+    static const char *const words[] = {NULL, "list"};
+    for (size_t i = 0; i < 2; i++) {
+        start("outbox", words[i], NULL);
+        imd_hears(REQUEST("1", "outbox"));
+        imd_says(RESULT("1", "{\"entries\":[" ENTRY_FUTURE "]}"));
+        ends(0,
+             "MESSAGE                               STATE      ATTEMPTS  AGE\n"
+             "\\x1b\xc3\xa4                                 queued            0  0.0 s\n",
+             "");
+        close(client);
+        client = -1;
+    }
+    start("outbox", "--json", NULL);
+    imd_hears(REQUEST("1", "outbox"));
+    imd_says(RESULT("1", "{\"entries\":[" ENTRY "]}"));
+    ends(0, "{\"entries\":[" ENTRY "]}\n", "");
+}
+
+static void outbox_shows_one(void **state)
+{
+    start("outbox", "show", "a", NULL);
+    imd_hears(OUTBOX_OF("a"));
+    imd_says(RESULT("1", "{\"entries\":[" ENTRY "]}"));
+    ends(0,
+         "    Message: a\n"
+         "      State: rejected (code 7)\n"
+         "   Attempts: 2\n"
+         "     Queued: 2023-11-14 22:13:20\n"
+         "    Expires: 2023-11-15 22:13:20\n"
+         "    Changed: 2023-11-14 22:13:21\n",
+         "");
+    imd_teardown(NULL);
+    imd_setup(NULL);
+    start("outbox", "show", "b", NULL);
+    imd_hears(OUTBOX_OF("b"));
+    imd_says(
+        FAILURE("1", "{\"code\":-79,\"message\":\"no such message\",\"data\":{\"reason\":\"not_found\"}}"));
+    ends(65, "", "imctl: no such message\n");
+    start("outbox", "show", "\xff", NULL);
+    ends(65, "", "imctl: what is to be sent is no text in UTF-8\n");
+}
+
+static void outbox_cancels_one(void **state)
+{
+    start("outbox", "cancel", "a", NULL);
+    imd_hears(CANCEL);
+    imd_says(RESULT("1", "{}"));
+    ends(0, "a cancelled\n", "");
+    imd_teardown(NULL);
+    imd_setup(NULL);
+    start("outbox", "cancel", "a", "--json", NULL);
+    imd_hears(CANCEL);
+    imd_says(FAILURE("1", "{\"code\":-80,\"message\":\"sent already\",\"data\":{\"reason\":\"conflict\"}}"));
+    ends(65, "", "imctl: sent already\n");
+}
+
 static void a_full_disk_is_an_error(void **state)
 {
     int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
@@ -594,6 +879,9 @@ static void on_a_terminal_events_are_for_people(void **state)
                         "{\"message\":{\"w\":1}}}"));
     imd_says(EVENT("MESSAGE", TIME "\"code\":0,\"data\":[1]"));
     imd_says(EVENT("GAP", "\"from\":3,\"to\":5,\"reason\":\"pruned\""));
+    imd_says(EVENT("GAP", "\"from\":0,\"to\":0,\"reason\":\"outbox\""));
+    imd_says(EVENT("OUTBOX", "\"messageId\":\"m\",\"state\":\"rejected\",\"code\":7,\"time\":1700000000000"));
+    imd_says(EVENT("STATUS", "\"state\":\"connected\",\"storage\":\"failed\",\"time\":1700000000000"));
     imd_says(EVENT("MESSAGE", TIME "\"code\":0,\"data\":{\"messageType\":\"TextMsg\",\"from\":\"a\"}"));
     int how;
     char text[4096];
@@ -606,7 +894,28 @@ static void on_a_terminal_events_are_for_people(void **state)
                               "22:13:20 a: [image] {\"w\":1}\n"
                               "22:13:20 server: [1]\n"
                               "-- lost: events 3 to 5 (pruned)\n"
+                              "-- lost: changes of the outbox; see 'imctl outbox'\n"
+                              "22:13:20 -- outbox m rejected (code 7)\n"
+                              "22:13:20 -- connected, storage failed\n"
                               "22:13:20 a: \n");
+    read_all(program.err, text, sizeof(text));
+    assert_string_equal(text, "");
+    assert_int_equal(waitpid(program.pid, &how, 0), program.pid);
+    assert_int_equal(how, 0);
+}
+
+static void on_a_terminal_history_has_dates(void **state)
+{
+    int screen, how;
+    char text[4096];
+    start_on(terminal_open(&screen), "history", NULL);
+    imd_hears(HISTORY("1", "\"limit\":100,\"reverse\":true"));
+    imd_says(RESULT("1", "{\"events\":[" EVENT(
+                             "MESSAGE", TIME "\"code\":0,\"data\":{\"messageType\":\"TxtMsg\",\"from\":\"a\","
+                                             "\"content\":{\"message\":\"hi\"}}") "],\"more\":false}"));
+    close(program.in);
+    read_all(screen, text, sizeof(text));
+    assert_string_equal(text, "2023-11-14 22:13:20 a: hi\n");
     read_all(program.err, text, sizeof(text));
     assert_string_equal(text, "");
     assert_int_equal(waitpid(program.pid, &how, 0), program.pid);
@@ -623,12 +932,15 @@ int main(void)
         TEST(a_daemon_that_is_not_there_is_named),
         TEST(send_prints_the_message_id),
         TEST(send_takes_its_options),
+        TEST(send_may_be_queued),
+        TEST(a_send_that_was_queued_before_tells_its_end),
         TEST(send_reads_standard_input),
         TEST(send_refuses_what_is_no_text),
         TEST(signal_sends_a_signal),
         TEST(errors_end_with_their_status),
         TEST(a_daemon_that_dies_leaves_a_send_unknown),
         TEST(status_is_a_block_for_people),
+        TEST(status_tells_of_storage_and_outbox),
         TEST(status_says_by_its_exit_that_it_is_not_connected),
         TEST(status_waits_without_a_race),
         TEST(status_waits_no_longer_than_it_was_told),
@@ -639,8 +951,19 @@ int main(void)
         TEST(listen_asks_for_what_it_was_told),
         TEST(listen_ends_when_the_time_is_out),
         TEST(listen_ends_when_its_reader_has_gone),
+        TEST(listen_begins_where_it_was_told),
+        TEST(listen_begins_at_a_time),
+        TEST(a_consumer_acks_what_was_printed),
+        TEST(a_consumer_ends_when_its_ack_is_refused),
+        TEST(history_prints_in_the_order_of_time),
+        TEST(history_goes_back_page_by_page),
+        TEST(history_asks_for_what_it_was_told),
+        TEST(outbox_is_a_table_for_people),
+        TEST(outbox_shows_one),
+        TEST(outbox_cancels_one),
         TEST(a_full_disk_is_an_error),
         TEST(on_a_terminal_events_are_for_people),
+        TEST(on_a_terminal_history_has_dates),
     };
     if (!mkdtemp(folder))
         return 1;
