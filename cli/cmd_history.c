@@ -3,6 +3,7 @@
  * the pages are kept until the oldest has come.
  */
 #include "filter.h"
+#include "history.h"
 #include "output.h"
 #include "reach.h"
 #include "show.h"
@@ -64,15 +65,6 @@ static json_t *page_params(const struct reading *r)
 
 /* ---- Events ---- */
 
-/* The first number that an event stands for: a GAP has a range of them. */
-static uint64_t first_seq(const struct imctl_event *e)
-{
-    int64_t from = 0;
-    if (imctl_event_kind(e) != IMCTL_EVENT_GAP)
-        return imctl_event_seq(e);
-    return imctl_event_int(e, "from", &from) ? (uint64_t)from : 0;
-}
-
 static int keep_event(struct reading *r, struct imctl_event *e)
 {
     if (r->count == r->capacity) {
@@ -92,7 +84,7 @@ static int keep_event(struct reading *r, struct imctl_event *e)
 /* Prints it if its turn has come, else keeps it; in both cases takes it over. */
 static int take_event(struct reading *r, struct imctl_event *e)
 {
-    r->before = first_seq(e);
+    r->before = history_first_seq(e);
     r->left--;
     if (!r->arguments->reverse)
         return keep_event(r, e);

@@ -5,6 +5,7 @@
  */
 #include "deadline.h"
 #include "filter.h"
+#include "history.h"
 #include "options.h"
 #include "output.h"
 #include "reach.h"
@@ -39,45 +40,10 @@ static int select_events(struct imctl_selection *s, const struct words *events)
     return 0;
 }
 
-/* The first event since a time has a number; when there is none yet, it is the next. */
-static int seq_of_page(const struct imctl_reply *page, uint64_t last, uint64_t *since)
-{
-    struct imctl_event *e = NULL;
-    int64_t first = 0;
-    size_t at = 0;
-    int error = imctl_reply_event(page, &at, &e);
-    if (error < 0)
-        return failure_status(error);
-    if (e && !imctl_event_int(e, "seq", &first))
-        imctl_event_int(e, "from", &first); /* of a GAP */
-    *since = !e ? last : first > 0 ? (uint64_t)first - 1 : 0;
-    imctl_event_free(e);
-    return 0;
-}
-
-/* The number behind which the events since this time are. The last number is asked for first, so that what
- * comes between the questions is not passed over. */
-static int seq_of_time(struct imctl *c, int64_t time_ms, uint64_t *since)
-{
-    struct imctl_reply *r = NULL, *page = NULL;
-    int64_t last = 0;
-    int status = reach_call(c, "status", NULL, &r);
-    if (status == 0)
-        imctl_reply_int(r, "seq", &last);
-    if (status == 0)
-        status = reach_call_json(c, "history",
-                                 json_pack("{s:I, s:i}", "since", (json_int_t)time_ms, "limit", 1), &page);
-    if (status == 0)
-        status = seq_of_page(page, (uint64_t)last, since);
-    imctl_reply_free(r);
-    imctl_reply_free(page);
-    return status;
-}
-
 static int select_begin(const struct arguments *a, struct imctl *c, struct imctl_selection *s)
 {
     uint64_t seq = a->since.seq;
-    int status = a->since.kind == MOMENT_TIME ? seq_of_time(c, a->since.time_ms, &seq) : 0;
+    int status = a->since.kind == MOMENT_TIME ? history_seq_of_time(c, a->since.time_ms, &seq) : 0;
     if (a->since.kind == MOMENT_EARLIEST)
         imctl_selection_set_earliest(s);
     else if (a->since.kind != MOMENT_NONE)
@@ -161,21 +127,15 @@ static int ack_printed(struct listening *l, struct imctl *c)
 /* At the end the last ack is waited for, else it might be lost and what was printed come again. */
 static int ack_rest(struct listening *l, struct imctl *c)
 {
-    int64_t deadline = deadline_after(ANSWER_TIMEOUT_MS);
-    int error = ack_printed(l, c);
-    while (error == 0 && l->refused == 0 && l->acking) {
-        struct pollfd p = {imctl_fd(c), imctl_events(c), 0};
-        int left = deadline_left(deadline), n = poll(&p, 1, left);
-        if (n == 0 && left == 0)
-            error = -ETIMEDOUT;
-        else if (n >= 0 || errno == EINTR)
-            error = imctl_dispatch(c);
-        else
-            error = -errno;
-        if (error == 0)
-            error = ack_printed(l, c);
-    }
-    return error < 0 ? failure_status(error) : l->refused;
+    struct imctl_reply *r = NULL;
+    if (!l->arguments->consumer || (l->printed == l->acked && !l->acking))
+        return 0;
+    int error = imctl_ack_wait(c, l->printed, ANSWER_TIMEOUT_MS, &r);
+    if (error < 0)
+        return failure_status(error);
+    int status = imctl_reply_error(r) == IMCTL_OK ? 0 : refusal_status(r);
+    imctl_reply_free(r);
+    return status;
 }
 
 /* ---- The loop ---- */
@@ -207,7 +167,7 @@ static int listen_on(struct listening *l, struct imctl *c)
         return l->refused;
     if (error < 0 && !l->ended)
         return failure_status(error);
-    int status = error < 0 ? 0 : ack_rest(l, c);
+    int status = ack_rest(l, c);
     bool nothing = l->arguments->listen_ms >= 0 && l->counted == 0;
     return status ? status : nothing ? imctl_error_exit_status(IMCTL_UNKNOWN) : EXIT_SUCCESS;
 }
