@@ -361,10 +361,8 @@ static uint64_t lowest_cursor(const struct hub *h)
  */
 static int overtake(struct hub *h, struct client *c, uint64_t middle)
 {
-    if (h->options.history && c->subscriber.kinds & EVENT_KINDS_WANTED) {
-        h->counters.replays++;
+    if (h->options.history && c->subscriber.kinds & EVENT_KINDS_WANTED)
         return replay_overtaken(c);
-    }
     return subscriber_overtake(&c->subscriber, &h->ring, middle, &h->counters.drops);
 }
 

@@ -236,6 +236,9 @@ static void ask_for_page(struct client *c)
         starve(c);
         return;
     }
+    h->counters.pages++;
+    h->counters.replays += !c->replay.fed;
+    c->replay.fed = true;
     p->reading = true;
     h->pages_reading++;
     c->replay.page = p;
@@ -302,6 +305,7 @@ static int park(struct client *c, uint64_t after, bool from_oldest)
     replay_end(c);
     c->replay.after = after;
     c->replay.from_oldest = from_oldest;
+    c->replay.fed = false;
     c->replay.parked_at = parked_at;
     hub_mark_dirty(c->hub, c);
     return 0;

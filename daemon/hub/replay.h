@@ -23,6 +23,7 @@ struct replay {
     uint64_t after;     /* all up to this was delivered, or is in the page */
     uint64_t parked_at; /* the ring's ordinal at which it was parked */
     bool from_oldest;   /* what is older than all there is was not asked for */
+    bool fed;           /* has asked for a page */
     bool starved;       /* waits until others' pages have been written; in the hub's queue of those */
     struct client *starved_prev, *starved_next;
 };
