@@ -465,7 +465,6 @@ static int check_schema(struct database *d)
     return rc == SQLITE_OK && noted != sum ? SQLITE_CORRUPT : rc;
 }
 
-/* What SQLite calls a plain error here is a schema that is not the one it should be. */
 static int set_up(struct database *d, bool made)
 {
     int rc = migrate(d, made);
@@ -478,10 +477,13 @@ static int set_up(struct database *d, bool made)
         rc = prepare(d);
     if (rc == SQLITE_OK)
         rc = check_schema(d);
-    return (rc & 0xff) == SQLITE_ERROR ? SQLITE_CORRUPT : rc;
+    return rc;
 }
 
-/* A damaged file stays open, for what can be salvaged. */
+/*
+ * A damaged file stays open, for what can be salvaged. What SQLite calls a plain error here is damage too: a
+ * header or a schema that is not what it should be.
+ */
 int database_open(struct database *d)
 {
     bool made = false;
@@ -497,6 +499,7 @@ int database_open(struct database *d)
         return rc;
     if (!d->detail[0])
         database_complain(d, rc);
+    rc = (rc & 0xff) == SQLITE_ERROR ? SQLITE_CORRUPT : rc;
     if (database_fault(rc) != FAULT_CORRUPT)
         database_close(d);
     if (made) {

@@ -164,8 +164,11 @@ struct rig_batch *rig_post_append(struct rig *r, unsigned count, int64_t time_ms
 
 enum error rig_wait_append(struct rig *r, struct rig_batch *b)
 {
-    enum error e = wait_for(r, &b->append.request);
+    struct storage_list company = {.request.op = STORAGE_LIST, .limit = 1};
 
+    rig_do(r, &company.request); /* or a finished append would wait for others a moment */
+    free(company.entries);
+    enum error e = wait_for(r, &b->append.request);
     free(b->events);
     free(b->bytes);
     free(b);
@@ -218,6 +221,44 @@ char *rig_read_all(struct rig *r, struct storage_read read, unsigned *count)
             read.after = read.through;
     }
     return all;
+}
+
+static bool is_gap_from(const char *line, uint64_t from, uint64_t *to)
+{
+    char reason[32];
+    uint64_t begin;
+
+    return sscanf(line,
+                  "{\"jsonrpc\":\"2.0\",\"method\":\"GAP\",\"params\":{\"from\":%" SCNu64 ",\"to\":%" SCNu64
+                  ",\"reason\":\"%31[a-z_]\"}}",
+                  &begin, to, reason) == 3 &&
+           begin == from && *to >= from;
+}
+
+uint64_t rig_check_all(struct rig *r, uint64_t head, unsigned *gaps)
+{
+    unsigned lines;
+    char *all = rig_read_all(r, rig_read_of(0, head), &lines), wanted[RIG_LINE];
+    uint64_t at = 0, to, told = 0;
+
+    if (gaps)
+        *gaps = 0;
+    for (char *line = all; *line; line = strchr(line, '\n') + 1) {
+        size_t len = rig_line(wanted, at + 1);
+        if (strncmp(line, wanted, len) == 0) {
+            at++;
+            told++;
+            continue;
+        }
+        if (!is_gap_from(line, at + 1, &to))
+            fail_msg("behind %" PRIu64 ": %.*s", at, (int)strcspn(line, "\n"), line);
+        at = to;
+        if (gaps)
+            ++*gaps;
+    }
+    assert_int_equal(at, head);
+    free(all);
+    return told;
 }
 
 struct filter *rig_filter(const char *from, const char *type, const char *signal)

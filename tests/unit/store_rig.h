@@ -53,6 +53,12 @@ struct storage_read rig_read_of(uint64_t after, uint64_t head); /* all, upwards,
 /* Reads on until `through` is all; the lines, NUL-terminated, to be freed. */
 char *rig_read_all(struct rig *r, struct storage_read read, unsigned *count);
 
+/*
+ * Reads all of 1 .. head: each number is told once, in order: by its own line, byte by byte, or by a GAP.
+ * Gives how many by their lines; *gaps (may be NULL): how many GAPs.
+ */
+uint64_t rig_check_all(struct rig *r, uint64_t head, unsigned *gaps);
+
 struct filter *rig_filter(const char *from, const char *type, const char *signal); /* NULL: not given */
 
 enum error rig_queue(struct rig *r, const char *id, int64_t expires_ms, struct storage_queue *out);
