@@ -294,6 +294,22 @@ static bool is_store_full(const struct hub *h)
     return (behind || h->seq >= h->reserved) && !storage_failed(h);
 }
 
+/* The end of the turn does what is due. */
+static int journal_due(sd_event_source *s, uint64_t usec, void *userdata)
+{
+    return 0;
+}
+
+static void post_journal(struct hub *h)
+{
+    uint64_t due_ms;
+
+    journal_post(h, false);
+    due_ms = journal_due_ms(h);
+    if (due_ms != UINT64_MAX && !timer_armed(h->journal_timer))
+        timer_set(h, &h->journal_timer, due_ms, journal_due);
+}
+
 static void set_pause(struct hub *h)
 {
     h->link.pause(h->link.self, h->paused || h->store_full);
@@ -522,7 +538,7 @@ static void flush_until_quiet(struct hub *h)
 }
 
 /* A client whose replies held it up may go on as soon as they are written, and nothing else would wake it. */
-void hub_flush(struct hub *h)
+static void flush(struct hub *h)
 {
     flush_until_quiet(h);
     while (h->throttled_count) {
@@ -532,13 +548,19 @@ void hub_flush(struct hub *h)
         flush_until_quiet(h);
     }
     replay_feed_starved(h);
-    journal_post(h, false);
+    post_journal(h);
     reserve(h);
     if (h->ring.block_count)
         ring_release_blocks(&h->ring, lowest_cursor(h));
     if (h->paused)
         pause_for_slow(h);
     pause_for_store(h);
+}
+
+void hub_flush(struct hub *h)
+{
+    flush(h);
+    journal_post(h, true);
 }
 
 static void bury(struct hub *h)
@@ -555,7 +577,7 @@ static void turn(struct loop_hook *hook)
 {
     struct hub *h = (struct hub *)((char *)hook - offsetof(struct hub, hook));
 
-    hub_flush(h);
+    flush(h);
     bury(h);
 }
 
@@ -783,6 +805,7 @@ void hub_free(struct hub *h)
     sd_event_source_unref(h->accept_timer);
     sd_event_source_unref(h->stall_timer);
     sd_event_source_unref(h->pause_timer);
+    sd_event_source_unref(h->journal_timer);
     journal_deinit(h);
     ring_deinit(&h->ring);
     scan_deinit(&h->scan);

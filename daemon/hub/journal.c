@@ -9,7 +9,7 @@
 
 #define BATCH_EVENTS 1024
 #define BATCH_BYTES (256u << 10)
-#define EAGER_MAX 16 /* posted without waiting for a full batch while no more than these are outstanding */
+#define EAGER_MAX 16 /* a batch that is not full waits while so many are outstanding */
 #define FULL_AT 32
 #define ROOM_AT 16
 #define SPARES_MAX 4
@@ -67,6 +67,7 @@ static bool open_batch(struct hub *h)
 static void batch_post(struct hub *h, struct journal_batch *b)
 {
     h->journal.outstanding++;
+    h->journal.posted_ms = loop_now_ms(h->loop);
     if (h->storage.post(h->storage.self, &b->append.request) < 0) {
         b->append.request.error =
             ERROR_STORAGE; /* cannot be: the store has room for what journal_is_full allows */
@@ -174,10 +175,20 @@ void journal_collect(struct hub *h)
     }
 }
 
+uint64_t journal_due_ms(const struct hub *h)
+{
+    const struct journal *j = &h->journal;
+
+    if (!j->open || !j->open->append.count || j->outstanding >= EAGER_MAX)
+        return UINT64_MAX;
+    return j->posted_ms + JOURNAL_INTERVAL_MS;
+}
+
 void journal_post(struct hub *h, bool at_once)
 {
     journal_collect(h);
-    if (h->journal.open && h->journal.open->append.count && (at_once || h->journal.outstanding < EAGER_MAX))
+    if (h->journal.open && h->journal.open->append.count &&
+        (at_once || journal_due_ms(h) <= loop_now_ms(h->loop)))
         post_open(h);
 }
 

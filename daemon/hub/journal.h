@@ -1,8 +1,10 @@
 /*
  * The journal: what hands the ring's events to the store. It is one more cursor in the ring: at the end of a
- * turn, behind the subscribers, it copies the new lines into a batch and posts that; a line in a block of its
- * own is not copied but shared. Nothing waits for it. When the store is far behind, events wait in the batch,
- * and when that goes on, the hub has the server not read (journal_is_full).
+ * turn, behind the subscribers, it copies the new lines into a batch; a line in a block of its own is not
+ * copied but shared. Nothing waits for it. A batch is posted when it is full, but also when the last one was
+ * posted JOURNAL_INTERVAL_MS ago, so that an event now and then is on disk at once, and hundreds a second do
+ * not cost a commit each. When the store is far behind, events wait in the batch, and when that goes on, the
+ * hub has the server not read (journal_is_full).
  */
 #ifndef IMD_JOURNAL_H
 #define IMD_JOURNAL_H
@@ -13,7 +15,10 @@
 struct hub;
 struct journal_batch;
 
+#define JOURNAL_INTERVAL_MS 20
+
 struct journal {
+    uint64_t posted_ms;         /* when the last batch was */
     uint64_t cursor;            /* ordinal of the first event that was not taken over */
     struct journal_batch *open; /* being filled */
     struct journal_batch *spare;
@@ -26,8 +31,11 @@ void journal_deinit(struct hub *h);
 /* Takes over all that is in the ring. */
 void journal_collect(struct hub *h);
 
-/* The same, and gives it to the store: at once if asked, else when the store is not busy with others. */
+/* The same, and gives it to the store, if it is time or at_once. */
 void journal_post(struct hub *h, bool at_once);
+
+/* When it will be time for what waits; UINT64_MAX: nothing waits, or for the store. */
+uint64_t journal_due_ms(const struct hub *h);
 
 /* As many batches wait as may; until journal_has_room, the server should not be read. */
 bool journal_is_full(const struct hub *h);

@@ -78,7 +78,7 @@ struct hub {
     size_t calls_used, calls_max;
     unsigned stored_calls; /* of them wait for the store */
 
-    struct sd_event_source *accept_source, *accept_timer, *stall_timer, *pause_timer;
+    struct sd_event_source *accept_source, *accept_timer, *stall_timer, *pause_timer, *journal_timer;
     bool paused;             /* for a slow subscriber */
     bool store_full;         /* the store is behind */
     uint64_t pause_again_ms; /* no pause before this */
