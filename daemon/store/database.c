@@ -288,11 +288,14 @@ static_assert(offsetof(struct database, set) - offsetof(struct database, begin) 
               "the statements of struct database, in this order");
 
 /*
- * Debian's SQLite overwrites what is deleted with zeros unless told otherwise, which would make pruning as
- * dear as writing. No mmap: a disk that fails would end the process with SIGBUS.
+ * locking_mode=EXCLUSIVE: the file is ours anyway (database_lock), and SQLite then needs no shared memory
+ * beside the log: no lock calls, twenty for each commit else, and no mapped page that a full disk cannot
+ * give, which would end the process with SIGBUS. Debian's SQLite overwrites what is deleted with zeros unless
+ * told otherwise, which would make pruning as dear as writing. No mmap: a disk that fails would end the
+ * process with SIGBUS.
  */
 static const char settings[] =
-    "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA mmap_size=0;"
+    "PRAGMA locking_mode=EXCLUSIVE; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA mmap_size=0;"
     "PRAGMA temp_store=MEMORY; PRAGMA page_size=4096; PRAGMA secure_delete=OFF; PRAGMA cache_size=-8192;"
     "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=2000;"
     "PRAGMA journal_size_limit=16777216;";
