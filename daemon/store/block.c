@@ -56,6 +56,8 @@ struct block_terms {
     uint32_t slot_count;
     char *text;
     size_t text_len, text_capacity;
+    uint32_t
+        recent[KIND_FIELD + 1]; /* place + 1 of the value that came last in a field: often the next one too */
 };
 
 static void terms_free(struct block_terms *t)
@@ -80,6 +82,7 @@ static void terms_clear(struct block_terms *t)
 {
     t->count = 0;
     t->text_len = 0;
+    memset(t->recent, 0, sizeof(t->recent));
     if (t->slots)
         memset(t->slots, 0, t->slot_count * sizeof(*t->slots));
 }
@@ -133,24 +136,39 @@ static bool grow_text(struct block_terms *t, size_t len)
     return true;
 }
 
+static bool is_recent(const struct block_terms *t, uint8_t field, const char *value, uint32_t len)
+{
+    const struct term *had = t->recent[field] ? &t->terms[t->recent[field] - 1] : NULL;
+
+    return had && had->len == len && memcmp(t->text + had->at, value, len) == 0;
+}
+
+static bool note_new(struct block_terms *t, struct term term, const char *value, uint32_t *slot)
+{
+    if (!grow_text(t, term.len))
+        return false;
+    term.at = t->text_len;
+    memcpy(t->text + term.at, value, term.len);
+    t->terms[t->count] = term;
+    t->text_len += term.len;
+    *slot = ++t->count;
+    return true;
+}
+
 static bool note_value(struct block_terms *t, uint8_t field, const char *value, uint32_t len, uint64_t bit)
 {
+    if (is_recent(t, field, value, len)) {
+        t->terms[t->recent[field] - 1].mask |= bit;
+        return true;
+    }
     uint64_t hash = checksum_add(field, value, len);
-
     if (t->count == t->capacity && !grow_slots(t))
         return false;
     uint32_t *slot = find_slot(t, hash, field, value, len);
-    if (*slot) {
-        t->terms[*slot - 1].mask |= bit;
-        return true;
-    }
-    if (!grow_text(t, len))
+    if (!*slot && !note_new(t, (struct term){.hash = hash, .len = len, .field = field}, value, slot))
         return false;
-    memcpy(t->text + t->text_len, value, len);
-    t->terms[t->count] =
-        (struct term){.hash = hash, .mask = bit, .at = t->text_len, .len = len, .field = field};
-    t->text_len += len;
-    *slot = ++t->count;
+    t->terms[*slot - 1].mask |= bit;
+    t->recent[field] = *slot;
     return true;
 }
 

@@ -29,7 +29,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TURN 256 /* requests in a transaction */
+#define TURN 256               /* requests in a transaction, and … */
+#define TURN_BYTES (3u << 20) /* … events: it must fit into the page cache, or is written twice */
 
 #define HELD 8      /* finished appends that wait for company on their way back … */
 #define HELD_MS 200 /* … and how long */
@@ -930,17 +931,25 @@ static void take_note(struct worker *w, struct storage_request *note)
     }
 }
 
+/* How much a request adds to the transaction. */
+static size_t request_size(const struct storage_request *r)
+{
+    return r->op == STORAGE_APPEND ? append_size((const struct storage_append *)r) : 0;
+}
+
 static void take(struct worker *w)
 {
-    void *items[TURN];
-    size_t n = mailbox_take(w->port->in, items, TURN);
+    void *item;
+    size_t size = 0;
 
-    for (size_t i = 0; i < n; i++) {
-        struct storage_request *r = items[i];
+    while (w->batch_count < TURN && size < TURN_BYTES && mailbox_take(w->port->in, &item, 1) == 1) {
+        struct storage_request *r = item;
         if ((int)r->op >= WORKER_STOP)
             take_note(w, r);
-        else
+        else {
             w->batch[w->batch_count++] = r;
+            size += request_size(r);
+        }
     }
 }
 
