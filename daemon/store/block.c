@@ -18,14 +18,19 @@
     EVENT_FIELD_COUNT /* beside the event's own fields: its kind, one byte, but for EVENT_MESSAGE */
 #define VALUES_MAX 32 /* a longer list is not looked up: reading the segments is cheaper */
 
+#define BLOCK_HEAD "first, last, before, time_min, time_max, sum"
+
 static const char *const sql[BLOCK_STATEMENTS] = {
     [BLOCK_WAITING] = "SELECT count(*) FROM (SELECT 1 FROM segment WHERE first > ?1 LIMIT ?2)",
-    [BLOCK_NEWEST] = "SELECT last FROM block ORDER BY first DESC LIMIT 1",
+    [BLOCK_NEWEST] = "SELECT last, first FROM block ORDER BY first DESC LIMIT 1",
     [BLOCK_SEGMENT] = "SELECT " SEGMENT_HEAD ", lines FROM segment WHERE first > ?1 ORDER BY first LIMIT ?2",
     [BLOCK_ADD] = "INSERT INTO block VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+    [BLOCK_ADD_SPANS] = "INSERT INTO block_segments VALUES(?1, ?2, ?3)",
     [BLOCK_ADD_TERM] = "INSERT INTO term VALUES(?1, ?2, ?3, ?4)",
-    [BLOCK_AT] = "SELECT first, last, time_min, time_max, sum, segments FROM block WHERE first <= ?1 "
-                 "ORDER BY first DESC LIMIT 1",
+    [BLOCK_AT] = "SELECT " BLOCK_HEAD " FROM block WHERE first <= ?1 ORDER BY first DESC LIMIT 1",
+    [BLOCK_ABOVE] = "SELECT " BLOCK_HEAD " FROM block WHERE first > ?1 ORDER BY first LIMIT 1",
+    [BLOCK_BELOW] = "SELECT " BLOCK_HEAD " FROM block WHERE first < ?1 ORDER BY first DESC LIMIT 1",
+    [BLOCK_SPANS] = "SELECT sum, segments FROM block_segments WHERE first = ?1",
     [BLOCK_TERM] = "SELECT mask FROM term WHERE block = ?1 AND field = ?2 AND value = ?3",
 };
 
@@ -189,28 +194,36 @@ static bool note_event(struct block_terms *t, const struct storage_event *e, con
 
 /* ---- making a block ---- */
 
-static uint64_t block_sum(const struct block *b, int64_t time_min, int64_t time_max)
+static uint64_t block_sum(const struct block *b)
 {
-    uint64_t head[] = {b->first, b->last, (uint64_t)time_min, (uint64_t)time_max, b->count};
+    uint64_t head[] = {b->first, b->last, b->before, (uint64_t)b->time_min, (uint64_t)b->time_max};
 
-    return checksum_add(checksum_add(BLOCK_SEED, head, sizeof(head)), b->spans,
-                        b->count * sizeof(b->spans[0]));
+    return checksum_add(BLOCK_SEED, head, sizeof(head));
 }
 
-static int last_in_blocks(struct blocks *b, uint64_t *out)
+static uint64_t spans_sum(const struct block *b)
 {
-    int64_t last = 0;
-    int rc = statement_int(b->statements[BLOCK_NEWEST], 0, &last);
+    return checksum_add(b->first, b->spans, b->count * sizeof(b->spans[0]));
+}
 
-    *out = (uint64_t)last;
-    return rc;
+static int newest_block(struct blocks *b, uint64_t *first, uint64_t *last)
+{
+    sqlite3_stmt *s = b->statements[BLOCK_NEWEST];
+    int rc = statement_row(s);
+
+    *first = *last = 0;
+    if (rc != SQLITE_ROW)
+        return rc == SQLITE_DONE ? SQLITE_OK : rc;
+    *last = column_seq(s, 0);
+    *first = column_seq(s, 1);
+    return sqlite3_reset(s);
 }
 
 int blocks_waiting(struct blocks *b, unsigned limit, unsigned *out)
 {
-    uint64_t last;
+    uint64_t first, last;
     int64_t count = 0;
-    int rc = last_in_blocks(b, &last);
+    int rc = newest_block(b, &first, &last);
 
     *out = 0;
     if (rc != SQLITE_OK)
@@ -257,24 +270,36 @@ static int gather(struct blocks *b, struct block *block, uint64_t behind)
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-static int write_block(struct blocks *b, struct block *block)
+static void describe(struct block *block)
 {
-    sqlite3_stmt *s = b->statements[BLOCK_ADD];
-    int64_t time_min = INT64_MAX, time_max = INT64_MIN;
-
     block->first = block->spans[0].first;
-    block->last = block->spans[block->count - 1].first; /* a segment belongs to it by its first number */
+    block->last = block->spans[block->count - 1].first;
+    block->time_min = INT64_MAX;
+    block->time_max = INT64_MIN;
     for (uint32_t i = 0; i < block->count; i++) {
         const struct block_span *span = &block->spans[i];
-        time_min = span->time_min < time_min ? span->time_min : time_min;
-        time_max = span->time_max > time_max ? span->time_max : time_max;
+        block->time_min = span->time_min < block->time_min ? span->time_min : block->time_min;
+        block->time_max = span->time_max > block->time_max ? span->time_max : block->time_max;
     }
+}
+
+static int write_block(struct blocks *b, const struct block *block)
+{
+    sqlite3_stmt *s = b->statements[BLOCK_ADD];
+
     bind_seq(s, 1, block->first);
     bind_seq(s, 2, block->last);
-    bind_int(s, 3, time_min);
-    bind_int(s, 4, time_max);
-    bind_seq(s, 5, block_sum(block, time_min, time_max));
-    bind_bytes(s, 6, block->spans, block->count * sizeof(block->spans[0]));
+    bind_seq(s, 3, block->before);
+    bind_int(s, 4, block->time_min);
+    bind_int(s, 5, block->time_max);
+    bind_seq(s, 6, block_sum(block));
+    int rc = statement_run(s);
+    if (rc != SQLITE_OK)
+        return rc;
+    s = b->statements[BLOCK_ADD_SPANS];
+    bind_seq(s, 1, block->first);
+    bind_seq(s, 2, spans_sum(block));
+    bind_bytes(s, 3, block->spans, block->count * sizeof(block->spans[0]));
     return statement_run(s);
 }
 
@@ -299,7 +324,7 @@ int blocks_make(struct blocks *b)
 {
     struct block block = {0};
     uint64_t behind;
-    int rc = last_in_blocks(b, &behind);
+    int rc = newest_block(b, &block.before, &behind);
 
     if (!b->terms && !(b->terms = calloc(1, sizeof(*b->terms))))
         return SQLITE_NOMEM;
@@ -308,25 +333,50 @@ int blocks_make(struct blocks *b)
         rc = gather(b, &block, behind);
     if (rc != SQLITE_OK || block.count < BLOCK_SEGMENTS)
         return rc;
+    describe(&block);
     rc = write_block(b, &block);
     return rc == SQLITE_OK ? write_terms(b, block.first) : rc;
 }
 
 /* ---- searching ---- */
 
-static bool load(struct block *out, sqlite3_stmt *row, int64_t *time_min, int64_t *time_max)
+/* The row that a statement stands on, without its spans. Resets it. */
+static bool load_head(struct block *out, sqlite3_stmt *row)
 {
-    const void *spans = sqlite3_column_blob(row, 5);
-    size_t size = (size_t)sqlite3_column_bytes(row, 5);
+    out->first = column_seq(row, 0);
+    out->last = column_seq(row, 1);
+    out->before = column_seq(row, 2);
+    out->time_min = sqlite3_column_int64(row, 3);
+    out->time_max = sqlite3_column_int64(row, 4);
+    out->count = 0;
+    bool good = block_sum(out) == column_seq(row, 5);
+    sqlite3_reset(row);
+    return good;
+}
 
-    *out = (struct block){.first = column_seq(row, 0), .last = column_seq(row, 1)};
-    *time_min = sqlite3_column_int64(row, 2);
-    *time_max = sqlite3_column_int64(row, 3);
+static bool copy_spans(struct block *out, sqlite3_stmt *row)
+{
+    const void *spans = sqlite3_column_blob(row, 1);
+    size_t size = (size_t)sqlite3_column_bytes(row, 1);
+
     if (!spans || size > sizeof(out->spans) || size % sizeof(out->spans[0]) != 0)
         return false;
     out->count = (uint32_t)(size / sizeof(out->spans[0]));
     memcpy(out->spans, spans, size);
-    return block_sum(out, *time_min, *time_max) == column_seq(row, 4);
+    return spans_sum(out) == column_seq(row, 0);
+}
+
+static int load_spans(struct blocks *b, struct block *out)
+{
+    sqlite3_stmt *s = b->statements[BLOCK_SPANS];
+
+    bind_seq(s, 1, out->first);
+    int rc = statement_row(s);
+    if (rc != SQLITE_ROW)
+        return rc == SQLITE_DONE ? SQLITE_NOTFOUND : rc;
+    bool good = copy_spans(out, s);
+    sqlite3_reset(s);
+    return good ? SQLITE_OK : SQLITE_NOTFOUND;
 }
 
 static uint64_t mask_of_times(const struct block *b, const struct block_wish *wish)
@@ -394,7 +444,7 @@ static int narrow_by_filter(struct search *q, const struct filter *f, uint64_t *
 /* Segments that have what the filter wants of the kinds that it is for; those that have a GAP pass by it. */
 static int narrow(struct search *q, const struct block_wish *wish, uint64_t *mask)
 {
-    uint64_t times = *mask, gaps = 0, sent = 0;
+    uint64_t gaps = 0, sent = 0;
     int rc = SQLITE_OK;
 
     if (!(wish->kinds & 1u << EVENT_MESSAGE)) {
@@ -406,7 +456,26 @@ static int narrow(struct search *q, const struct block_wish *wish, uint64_t *mas
         rc = narrow_by_filter(q, wish->filter, mask);
     if (rc == SQLITE_OK && wish->kinds & 1u << EVENT_GAP)
         rc = mask_of_kind(q, EVENT_GAP, &gaps);
-    *mask |= gaps & times;
+    *mask |= gaps;
+    return rc;
+}
+
+/* A block whose head is good: its mask, and its spans if there is anything to be looked at. */
+static int fill(struct blocks *b, const struct block_wish *wish, struct block *out, unsigned *looked)
+{
+    struct search q = {.blocks = b, .block = out->first, .looked = *looked};
+    int rc = SQLITE_OK;
+
+    out->mask = out->time_max < wish->since_ms || out->time_min > wish->until_ms ? 0 : UINT64_MAX;
+    if (out->mask)
+        rc = narrow(&q, wish, &out->mask);
+    if (rc == SQLITE_OK && out->mask) {
+        rc = load_spans(b, out);
+        q.looked++;
+    }
+    if (out->count > 0)
+        out->mask &= mask_of_times(out, wish);
+    *looked = q.looked;
     return rc;
 }
 
@@ -414,22 +483,29 @@ int blocks_find(struct blocks *b, uint64_t first, const struct block_wish *wish,
                 unsigned *looked)
 {
     sqlite3_stmt *s = b->statements[BLOCK_AT];
-    struct search q = {.blocks = b, .looked = 1};
-    int64_t time_min, time_max;
 
     *looked = 1;
     bind_seq(s, 1, first);
     int rc = statement_row(s);
     if (rc != SQLITE_ROW)
         return rc == SQLITE_DONE ? SQLITE_NOTFOUND : rc;
-    bool good = load(out, s, &time_min, &time_max);
-    sqlite3_reset(s);
-    if (!good || out->first > first || out->last < first)
+    if (!load_head(out, s) || out->first > first || out->last < first)
         return SQLITE_NOTFOUND;
-    q.block = out->first;
-    bool outside = time_max < wish->since_ms || time_min > wish->until_ms;
-    out->mask = outside ? 0 : mask_of_times(out, wish);
-    rc = out->mask ? narrow(&q, wish, &out->mask) : SQLITE_OK;
-    *looked = q.looked;
-    return rc;
+    return fill(b, wish, out, looked);
+}
+
+int blocks_beside(struct blocks *b, const struct block *from, bool below, const struct block_wish *wish,
+                  struct block *out, unsigned *looked)
+{
+    sqlite3_stmt *s = b->statements[below ? BLOCK_BELOW : BLOCK_ABOVE];
+    uint64_t first = from->first, before = from->before;
+
+    *looked = 1;
+    bind_seq(s, 1, first);
+    int rc = statement_row(s);
+    if (rc != SQLITE_ROW)
+        return rc == SQLITE_DONE ? SQLITE_NOTFOUND : rc;
+    if (!load_head(out, s) || (below ? out->first != before : out->before != first))
+        return SQLITE_NOTFOUND;
+    return fill(b, wish, out, looked);
 }

@@ -19,8 +19,12 @@ enum block_statement {
     BLOCK_NEWEST,
     BLOCK_SEGMENT,
     BLOCK_ADD,
+    BLOCK_ADD_SPANS,
     BLOCK_ADD_TERM,
     BLOCK_AT,
+    BLOCK_ABOVE,
+    BLOCK_BELOW,
+    BLOCK_SPANS,
     BLOCK_TERM,
     BLOCK_STATEMENTS
 };
@@ -49,10 +53,12 @@ struct block_span {
 };
 
 struct block {
-    uint64_t first, last;
-    uint32_t count;
+    uint64_t first, last; /* the first numbers of its first and last segment */
+    uint64_t before;      /* first of the block before it */
+    int64_t time_min, time_max;
+    uint64_t mask;  /* bit n: segment n may have what is wanted */
+    uint32_t count; /* of spans; 0 when mask is */
     struct block_span spans[BLOCK_SEGMENTS];
-    uint64_t mask; /* bit n: segment n may have what is wanted */
 };
 
 /* What a search wants. */
@@ -68,5 +74,9 @@ struct block_wish {
  */
 int blocks_find(struct blocks *b, uint64_t first, const struct block_wish *wish, struct block *out,
                 unsigned *looked);
+
+/* Likewise: the block before or behind `from`, with no segment between them. May be given `from` as out. */
+int blocks_beside(struct blocks *b, const struct block *from, bool below, const struct block_wish *wish,
+                  struct block *out, unsigned *looked);
 
 #endif

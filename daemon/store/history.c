@@ -17,6 +17,8 @@ static const char *const sql[HISTORY_STATEMENTS] = {
     [HISTORY_DROP] = "DELETE FROM segment WHERE first <= ?1",
     [HISTORY_DROP_TERMS] =
         "DELETE FROM term WHERE block IN (SELECT first FROM block WHERE first <= ?1 AND last <= ?1)",
+    [HISTORY_DROP_SPANS] = "DELETE FROM block_segments WHERE first IN (SELECT first FROM block WHERE first "
+                           "<= ?1 AND last <= ?1)",
     [HISTORY_DROP_BLOCKS] = "DELETE FROM block WHERE first <= ?1 AND last <= ?1",
 };
 
@@ -215,9 +217,10 @@ static int find_edge(struct history *h, int64_t old_ms, int64_t now_ms, bool any
 
 static int drop(struct history *h, uint64_t first, uint64_t last)
 {
-    static const enum history_statement steps[] = {HISTORY_DROP_TERMS, HISTORY_DROP_BLOCKS, HISTORY_DROP};
+    static const enum history_statement steps[] = {HISTORY_DROP_TERMS, HISTORY_DROP_SPANS,
+                                                   HISTORY_DROP_BLOCKS, HISTORY_DROP};
 
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
         sqlite3_stmt *s = h->statements[steps[i]];
         bind_seq(s, 1, steps[i] == HISTORY_DROP ? first : last);
         int rc = statement_run(s);

@@ -39,6 +39,7 @@ struct walk {
     bool full;          /* no further line may be given */
     struct block block; /* that is being gone through, when in_block */
     bool in_block;
+    bool beside; /* one was left, and is in `block` still */
 };
 
 int replays_open(struct replays *p, struct history *h, struct blocks *b)
@@ -403,31 +404,37 @@ static uint64_t next_in_block(struct walk *w)
     return 0;
 }
 
-/* All of the block that is not seen yet has nothing: it was looked at. */
+/* All of the block that is not seen yet has nothing: it was looked at. Upwards, its last segment is the edge:
+ * how far that reaches is known only when it is looked into. */
 static void leave_block(struct walk *w)
 {
     const struct block *b = &w->block;
 
     w->in_block = false;
+    w->beside = true;
     if (w->r->reverse) {
         w->past = b->first < w->past ? b->first : w->past;
         move_down(w, b->first);
     } else {
         w->past = b->last > w->past ? b->last : w->past;
-        move_up(w, b->spans[b->count - 1].last);
+        move_up(w, b->last);
     }
 }
 
+/* in_block: it is, in the block beside the one that was left, or (first not 0) in the one that has that
+ * segment. */
 static int enter_block(struct walk *w, uint64_t first)
 {
     const struct storage_read *r = w->r;
     struct block_wish wish = {
         .filter = r->filter, .since_ms = r->since_ms, .until_ms = r->until_ms, .kinds = r->kinds};
     unsigned looked = 0;
-    int rc = blocks_find(w->p->blocks, first, &wish, &w->block, &looked);
+    int rc = first ? blocks_find(w->p->blocks, first, &wish, &w->block, &looked)
+                   : blocks_beside(w->p->blocks, &w->block, r->reverse, &wish, &w->block, &looked);
 
     w->spent += (size_t)looked * SEEK_COST;
-    w->in_block = rc == SQLITE_OK && w->block.count > 0;
+    w->beside = false;
+    w->in_block = rc == SQLITE_OK;
     return rc == SQLITE_NOTFOUND ? SQLITE_OK : rc;
 }
 
@@ -441,7 +448,10 @@ static int next_segment(struct walk *w, uint64_t *first)
             leave_block(w);
         return SQLITE_OK;
     }
-    int rc = seek(w, first);
+    int rc = w->beside ? enter_block(w, 0) : SQLITE_OK;
+    if (rc != SQLITE_OK || w->in_block)
+        return rc;
+    rc = seek(w, first);
     if (rc != SQLITE_OK || *first == 0 || w->gaps)
         return rc;
     rc = enter_block(w, *first);

@@ -24,12 +24,20 @@ CREATE TABLE segment(
 );
 
 -- 64 consecutive segments, so that a search may pass over them: what times they span, and which values they have.
--- segments: an array of struct block_span. Segments behind the last block are looked at one by one.
+-- before: the block before it; last: the first number of its last segment. Segments behind the last block are looked at
+-- one by one.
 CREATE TABLE block(
   first INTEGER PRIMARY KEY NOT NULL,
   last INTEGER NOT NULL,
+  before INTEGER NOT NULL,
   time_min INTEGER NOT NULL,
   time_max INTEGER NOT NULL,
+  sum INTEGER NOT NULL
+);
+
+-- Apart, so that many blocks are a few pages. segments: an array of struct block_span.
+CREATE TABLE block_segments(
+  first INTEGER PRIMARY KEY NOT NULL,
   sum INTEGER NOT NULL,
   segments BLOB NOT NULL
 );

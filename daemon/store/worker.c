@@ -29,7 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TURN 256               /* requests in a transaction, and … */
+#define TURN 256              /* requests in a transaction, and … */
 #define TURN_BYTES (3u << 20) /* … events: it must fit into the page cache, or is written twice */
 
 #define HELD 8      /* finished appends that wait for company on their way back … */
