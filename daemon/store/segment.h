@@ -10,7 +10,11 @@
 #include <sqlite3.h>
 #include <stdbool.h>
 
-#define SEGMENT_BYTES 65536 /* of lines, about; a longer line is a segment by itself */
+/*
+ * Of lines, about; a longer line is a segment by itself. Who looks for one event reads all of its segment;
+ * who looks for none passes 64 of them at a time.
+ */
+#define SEGMENT_BYTES 32768
 
 struct segment {
     uint64_t first, last;
