@@ -628,6 +628,7 @@ static void give_up_oldest(struct worker *w)
     w->append_bytes -= append_size(a);
     w->append_count--;
     memmove(w->appends, w->appends + 1, w->append_count * sizeof(w->appends[0]));
+    publish(w);
     answer_error(w, &a->request, ERROR_STORAGE);
 }
 
@@ -660,27 +661,40 @@ static bool is_done_unwritten(const struct worker *w, const struct storage_reque
     return r->op == STORAGE_APPEND && !w->options.history;
 }
 
-/* Leaves in batch what only reads. */
-static void sort_out(struct worker *w)
+/* Takes out of the batch what is kept; what is too much is given up. */
+static void keep_all(struct worker *w)
 {
     unsigned left = 0;
 
     for (unsigned i = 0; i < w->batch_count; i++) {
         struct storage_request *r = w->batch[i];
-        if (operations[r->op].reads)
-            w->batch[left++] = r;
-        else if (is_done_unwritten(w, r))
+        if (is_done_unwritten(w, r))
             answer(w, r);
         else if (operations[r->op].kept)
             keep(w, r);
-        else {
-            remember_refused(w, r);
-            answer_error(w, r, ERROR_STORAGE);
-        }
+        else
+            w->batch[left++] = r;
     }
     w->batch_count = left;
     while (w->append_count > KEPT_APPENDS || (w->append_count > 0 && w->append_bytes > KEPT_BYTES))
         give_up_oldest(w);
+}
+
+/* Leaves in the batch what only reads. */
+static void refuse_all(struct worker *w)
+{
+    unsigned left = 0;
+
+    for (unsigned i = 0; i < w->batch_count; i++) {
+        struct storage_request *r = w->batch[i];
+        if (operations[r->op].reads) {
+            w->batch[left++] = r;
+            continue;
+        }
+        remember_refused(w, r);
+        answer_error(w, r, ERROR_STORAGE);
+    }
+    w->batch_count = left;
 }
 
 static int begin_reading(struct worker *w)
@@ -712,7 +726,8 @@ static void fail(struct worker *w, int rc)
     publish(w);
     if (database_fault(rc) == FAULT_HANDLE || database_fault(rc) == FAULT_CORRUPT)
         close_file(w);
-    sort_out(w);
+    keep_all(w);
+    refuse_all(w);
     read_all(w);
 }
 
