@@ -140,12 +140,18 @@ static bool is_full(const struct pending *p, uint64_t deadline_ms)
                                               : p->waiting_count >= p->waiting_max;
 }
 
+static bool may_follow(const struct pending_entry *e, uint64_t deadline_ms)
+{
+    return e->state == PENDING_UNKNOWN ||
+           (e->state == PENDING_ANSWERED && deadline_ms == PENDING_NO_DEADLINE);
+}
+
 enum pending_result pending_add(struct pending *p, const char *id, size_t len, struct link_call *call,
                                 uint64_t deadline_ms, uint64_t sent_us)
 {
     struct pending_entry *e = pending_find(p, id, len);
 
-    if (e && e->state != PENDING_UNKNOWN)
+    if (e && !may_follow(e, deadline_ms))
         return PENDING_KNOWN;
     if (is_full(p, deadline_ms))
         return PENDING_FULL;

@@ -56,7 +56,9 @@ struct pending_entry *pending_find(const struct pending *p, const char *id, size
 
 /*
  * An id that ended as unknown may be sent again: that is how a caller retries. One that waits, or was
- * answered lately, may not: its ack could not be told from the first one's.
+ * answered lately, may not: its ack could not be told from the first one's. A message of the outbox may
+ * follow one that was answered: whichever of the two answers comes, the server has had the message under this
+ * id.
  */
 enum pending_result { PENDING_ADDED = 0, PENDING_FULL, PENDING_KNOWN };
 enum pending_result pending_add(struct pending *p, const char *id, size_t len, struct link_call *call,

@@ -663,8 +663,12 @@ static void test_frame_is_acked(void **state)
                   "SENT(\"code\":0,\"data\":{\"messageId\":\"q\"}) ");
     receive(w, 0, NULL, "q", NULL);
     assert_log(w, "dropped ");
-    assert_int_equal(send_frame(w, &c, "q"), ERROR_CONFLICT);
+    assert_int_equal(send_id(w, "q"), ERROR_CONFLICT);
     assert_int_equal(w->frame_len, 0);
+    assert_int_equal(send_frame(w, &c, "q"), ERROR_NONE); /* queued anew when the store has forgotten it */
+    receive(w, 0, NULL, "q", NULL);
+    assert_log(w, "frame q:acked(\"code\":0,\"data\":{\"messageId\":\"q\"}) "
+                  "SENT(\"code\":0,\"data\":{\"messageId\":\"q\"}) ");
 }
 
 static void test_frame_again_is_one_send(void **state)
