@@ -112,23 +112,23 @@ int statement_int(sqlite3_stmt *s, int64_t none, int64_t *out)
     return sqlite3_reset(s);
 }
 
-int database_prepare(struct database *d, const char *const *sql, unsigned count, sqlite3_stmt **out)
-{
-    memset(out, 0, count * sizeof(*out));
-    for (unsigned i = 0; i < count; i++) {
-        int rc = sqlite3_prepare_v3(d->handle, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &out[i], NULL);
-        if (rc != SQLITE_OK)
-            return rc;
-    }
-    return SQLITE_OK;
-}
-
 void database_finalize(sqlite3_stmt **statements, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         sqlite3_finalize(statements[i]);
         statements[i] = NULL;
     }
+}
+
+int database_prepare(struct database *d, const char *const *sql, unsigned count, sqlite3_stmt **out)
+{
+    database_finalize(out, count);
+    for (unsigned i = 0; i < count; i++) {
+        int rc = sqlite3_prepare_v3(d->handle, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &out[i], NULL);
+        if (rc != SQLITE_OK)
+            return rc;
+    }
+    return SQLITE_OK;
 }
 
 static int ask(struct database *d, const char *sql, int64_t *out)

@@ -52,7 +52,8 @@ int database_size(struct database *d, uint64_t *bytes, uint64_t *used); /* used:
 
 /* ---- Statements ---- */
 
-/* Prepares sql[0 .. count-1]; those that were prepared are finalised by database_finalize, whatever it gives.
+/* Prepares sql[0 .. count-1] (out: NULLs, or what was prepared before); those that were prepared are
+ * finalised by database_finalize, whatever it gives.
  */
 int database_prepare(struct database *d, const char *const *sql, unsigned count, sqlite3_stmt **out);
 void database_finalize(sqlite3_stmt **statements, unsigned count);

@@ -355,6 +355,67 @@ static void test_set_aside(void **state)
     assert_int_equal(empty_folder(r), 1);
 }
 
+static bool has_reason(struct rig *r, uint64_t seq, const char *reason)
+{
+    char wanted[64];
+    unsigned count;
+    char *line = rig_read_all(r, rig_read_of(seq - 1, seq), &count);
+
+    snprintf(wanted, sizeof(wanted), "\"reason\":\"%s\"", reason);
+    bool has = strstr(line, wanted) != NULL;
+    free(line);
+    return has;
+}
+
+static char *find_bytes(struct image *i, const char *text)
+{
+    return memmem(i->bytes, i->size, text, strlen(text));
+}
+
+/* One byte of a line: its segment is told to be damaged, and nothing else. */
+static void test_damaged_line(void **state)
+{
+    struct rig *r = *state;
+    struct image images[2];
+    unsigned gaps;
+
+    assert_int_equal(rig_start(r), 0);
+    fill(r);
+    rig_stop(r);
+    take_images(r, images);
+    *find_bytes(&images[0], "\"seq\":77,") ^= 1;
+    put_images(r, images);
+    assert_int_equal(rig_start(r), 0);
+    assert_int_equal(rig_check_all(r, r->seq, &gaps), r->seq - 1);
+    assert_int_equal(gaps, 1);
+    assert_true(has_reason(r, 77, GAP_CORRUPT));
+    free_images(images);
+}
+
+/* A page of messages says that it has fewer rows than it has: what SQLite itself would not notice. */
+static void test_damaged_count(void **state)
+{
+    struct rig *r = *state;
+    struct image images[2];
+
+    assert_int_equal(rig_start(r), 0);
+    fill(r);
+    uint64_t head = r->seq;
+    rig_stop(r);
+    take_images(r, images);
+    size_t page = (size_t)(find_bytes(&images[0], "and the rest of it") - images[0].bytes) / 4096 * 4096;
+    assert_int_equal(images[0].bytes[page], 13); /* a leaf of a table */
+    assert_true(images[0].bytes[page + 4] > 3);
+    images[0].bytes[page + 4] -= 3;
+    put_images(r, images);
+    assert_int_equal(rig_start(r), 0);
+    assert_true(r->seq > head);
+    assert_int_equal(count_messages(r), 0);
+    rig_stop(r);
+    assert_int_equal(empty_folder(r), 1);
+    free_images(images);
+}
+
 /* While imd runs: the numbers go on, what was there is told to be gone. */
 static void test_damage_at_work(void **state)
 {
@@ -382,6 +443,7 @@ static void test_damage_at_work(void **state)
     assert_int_equal(rig_append(r, 5, 5), ERROR_NONE);
     assert_true(rig_check_all(r, r->seq, &gaps) >= told);
     assert_true(r->seq > head && r->seq < head + 100);
+    assert_true(has_reason(r, 1, GAP_CORRUPT) && has_reason(r, head, GAP_CORRUPT));
     assert_false(rig_report(r).failed);
     rig_stop(r);
     assert_int_equal(rig_start(r), 0);
@@ -537,6 +599,7 @@ int main(void)
         with_rig(test_folder),         with_rig(test_lock),
         with_rig(test_newer),          with_rig(test_crash),
         with_rig(test_set_aside),      with_rig(test_damage_at_work),
+        with_rig(test_damaged_line),   with_rig(test_damaged_count),
         with_rig(test_truncated),      with_rig(test_flips_after_clean_end),
         with_rig(test_flips_with_log),
     };
