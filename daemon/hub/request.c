@@ -155,6 +155,7 @@ enum error request_string(struct request *r, const char *name, size_t max, char 
     if (t->type == SCAN_STRING && t->len <= sizeof plain)
         *len = scan_string_copy(r->scan, token, plain);
     if (!*len || *len > max) {
+        *len = 0;
         snprintf(r->detail, sizeof r->detail, "\"%s\" must be a string of 1 to %zu bytes", name, max);
         return ERROR_INVALID_PARAMS;
     }
