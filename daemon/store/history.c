@@ -13,7 +13,9 @@ static const char *const sql[HISTORY_STATEMENTS] = {
     [HISTORY_HEAD] = "SELECT sum FROM segment WHERE first = ?1",
     [HISTORY_OLDEST] = "SELECT first FROM segment ORDER BY first LIMIT 1",
     [HISTORY_NEWEST] = "SELECT " SEGMENT_HEAD " FROM segment ORDER BY first DESC LIMIT 1",
-    [HISTORY_EDGE] = "SELECT first, last, time_max FROM segment ORDER BY first LIMIT ?1",
+    [HISTORY_EDGE] =
+        "SELECT first, last, time_max, length(events) + length(lines) FROM segment ORDER BY first "
+        "LIMIT ?1",
     [HISTORY_DROP] = "DELETE FROM segment WHERE first <= ?1",
     [HISTORY_DROP_TERMS] =
         "DELETE FROM term WHERE block IN (SELECT first FROM block WHERE first <= ?1 AND last <= ?1)",
@@ -190,25 +192,29 @@ int history_add_gap(struct history *h, uint64_t from, uint64_t to, const char *r
 /* ---- pruning ---- */
 
 /*
- * The last of the first few that may go. By age: one that is old, and those before it that are old too, or
- * which bear a time that has not come yet: the clock was wrong when they came, and they would hold up all
- * behind them for ever.
+ * The last of the first few that may go. By size: as many as have `excess` bytes, but never the newest,
+ * however large it is. By age (excess 0): one that is old, and those before it that are old too, or which
+ * bear a time that has not come yet: the clock was wrong when they came, and they would hold up all behind
+ * them for ever.
  */
-static int find_edge(struct history *h, int64_t old_ms, int64_t now_ms, bool any, uint64_t *first,
+static int find_edge(struct history *h, int64_t old_ms, int64_t now_ms, uint64_t excess, uint64_t *first,
                      uint64_t *last)
 {
     sqlite3_stmt *s = h->statements[HISTORY_EDGE];
+    bool by_size = excess > 0;
+    uint64_t freed = 0;
     int rc;
 
     bind_int(s, 1, PRUNE_SEGMENTS);
     while ((rc = statement_row(s)) == SQLITE_ROW) {
         int64_t ended = sqlite3_column_int64(s, 2);
-        if (!any && ended >= old_ms && ended <= now_ms)
+        if (by_size ? freed >= excess || column_seq(s, 1) >= h->last : ended >= old_ms && ended <= now_ms)
             break;
-        if (!any && ended >= old_ms)
+        if (!by_size && ended >= old_ms)
             continue;
         *first = column_seq(s, 0);
         *last = column_seq(s, 1);
+        freed += column_seq(s, 3);
     }
     if (rc != SQLITE_ROW)
         return rc == SQLITE_DONE ? SQLITE_OK : rc;
@@ -230,10 +236,10 @@ static int drop(struct history *h, uint64_t first, uint64_t last)
     return database_set(h->database, "pruned", last);
 }
 
-int history_prune(struct history *h, int64_t old_ms, int64_t now_ms, bool any, uint64_t *events)
+int history_prune(struct history *h, int64_t old_ms, int64_t now_ms, uint64_t excess, uint64_t *events)
 {
     uint64_t oldest = h->oldest, first = 0, last = 0;
-    int rc = find_edge(h, old_ms, now_ms, any, &first, &last);
+    int rc = find_edge(h, old_ms, now_ms, excess, &first, &last);
 
     *events = 0;
     if (rc != SQLITE_OK || first == 0)

@@ -47,9 +47,9 @@ int history_refresh(struct history *h);
 int history_append(struct history *h, const struct storage_event *events, uint32_t count, const char *bytes);
 int history_add_gap(struct history *h, uint64_t from, uint64_t to, const char *reason, int64_t time_ms);
 
-/* Drops a few of the oldest: those that ended before old_ms (INT64_MIN: none), or, with `any`, whatever their
- * age. *events: how many numbers went. */
-int history_prune(struct history *h, int64_t old_ms, int64_t now_ms, bool any, uint64_t *events);
+/* Drops a few of the oldest: those that ended before old_ms (INT64_MIN: none), or, of any age, those that
+ * make up `excess` bytes (0: none). *events: how many numbers went. */
+int history_prune(struct history *h, int64_t old_ms, int64_t now_ms, uint64_t excess, uint64_t *events);
 /* When the oldest segment ended; INT64_MAX: there is none. */
 int history_oldest_ms(struct history *h, int64_t *out);
 

@@ -30,7 +30,7 @@ static const char *const sql[OUTBOX_STATEMENTS] = {
         "changed_ms) SELECT id, ?3, ?4, ?5, attempts, queued_ms, expires_ms, ?6 FROM outbox "
         "WHERE row = ?1 AND id = ?2",
     [OUTBOX_DELETE] = "DELETE FROM outbox WHERE row = ?1 AND id = ?2",
-    [OUTBOX_REFUSE] = "DELETE FROM outbox WHERE id = ?1 AND queued_ms = ?2 AND state = ?3",
+    [OUTBOX_REFUSE] = "DELETE FROM outbox WHERE id = ?1 AND queued_ms = ?2",
     [OUTBOX_NEWEST] = "SELECT " ENTRY " FROM outbox ORDER BY row DESC LIMIT ?1",
     [OUTBOX_NEWEST_ANSWERED] = "SELECT " ANSWERED " FROM answered ORDER BY row DESC LIMIT ?1",
     [OUTBOX_DUE] = "SELECT " ENTRY " FROM outbox WHERE expires_ms <= ?1 AND run <> ?2 AND row > ?3 "
@@ -225,7 +225,6 @@ int outbox_refuse(struct outbox *o, const struct outbox_entry *e)
 
     bind_bytes(s, 1, e->id, e->id_len);
     bind_int(s, 2, e->queued_ms);
-    bind_int(s, 3, OUTBOX_QUEUED);
     return statement_run(s);
 }
 

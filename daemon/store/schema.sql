@@ -3,6 +3,7 @@
 
 -- reserved: no number above it was ever given to an event; clean: imd ended as it should, and reserved is the last number
 -- given; history: whether the last run kept events; pruned: the highest number that was pruned; run: counts the runs;
+-- tried: when it was last tried whether a disk that failed is well;
 -- version and schema: this file's, guarded by sums. A newer schema keeps this table.
 CREATE TABLE meta(
   key TEXT PRIMARY KEY NOT NULL,

@@ -408,9 +408,32 @@ static int do_finish(struct worker *w, struct storage_request *r, bool reading)
     return outbox_finish(&w->outbox, (struct storage_finish *)r);
 }
 
+static bool is_refused(const struct worker *w, const struct outbox_entry *e)
+{
+    for (unsigned i = 0; i < w->refused_count; i++)
+        if (w->refused[i].queued_ms == e->queued_ms && w->refused[i].id_len == e->id_len &&
+            memcmp(w->refused[i].id, e->id, e->id_len) == 0)
+            return true;
+    return false;
+}
+
+static void hide_refused(const struct worker *w, struct storage_list *l)
+{
+    uint32_t left = 0;
+
+    for (uint32_t i = 0; i < l->count; i++)
+        if (!is_refused(w, &l->entries[i]))
+            l->entries[left++] = l->entries[i];
+    l->count = left;
+}
+
 static int do_list(struct worker *w, struct storage_request *r, bool reading)
 {
-    return outbox_list(&w->outbox, (struct storage_list *)r);
+    int rc = outbox_list(&w->outbox, (struct storage_list *)r);
+
+    if (reading && rc == SQLITE_OK)
+        hide_refused(w, (struct storage_list *)r);
+    return rc;
 }
 
 static int do_cancel(struct worker *w, struct storage_request *r, bool reading)
@@ -475,12 +498,16 @@ static int refresh(struct worker *w)
     return rc;
 }
 
+/* That the disk is well again is believed only when it has written something. */
 static int prepare_state(struct worker *w)
 {
     int rc = w->stale ? refresh(w) : SQLITE_OK;
 
     w->appending = w->written;
-    return rc == SQLITE_OK && !w->begun ? begin_run(w) : rc;
+    if (rc == SQLITE_OK && !w->begun)
+        rc = begin_run(w);
+    return rc == SQLITE_OK && w->report.failed ? database_set(&w->database, "tried", (uint64_t)wall_ms())
+                                               : rc;
 }
 
 static int record_lost(struct worker *w)
@@ -818,10 +845,20 @@ static bool block_is_due(struct worker *w, bool busy)
     return blocks_waiting(&w->blocks, enough, &waiting) == SQLITE_OK && waiting >= enough;
 }
 
+/* What is over the limit; 0: nothing is. */
+static uint64_t excess(struct worker *w)
+{
+    uint64_t used = 0, max = w->options.history_max_bytes;
+
+    if (database_size(&w->database, &w->report.bytes, &used) != SQLITE_OK || max == 0)
+        return 0;
+    return used > max ? used - max : 0;
+}
+
 static int prune_size(struct worker *w, bool *did)
 {
     uint64_t events = 0, oldest = w->history.oldest;
-    int rc = history_prune(&w->history, INT64_MIN, wall_ms(), true, &events);
+    int rc = history_prune(&w->history, INT64_MIN, wall_ms(), excess(w), &events);
 
     *did = rc == SQLITE_OK && w->history.oldest != oldest;
     w->report.pruned += events;
@@ -830,17 +867,15 @@ static int prune_size(struct worker *w, bool *did)
 
 static bool size_is_over(struct worker *w, bool busy)
 {
-    uint64_t used = 0, max = w->options.history_max_bytes;
+    uint64_t over = excess(w);
 
-    if (database_size(&w->database, &w->report.bytes, &used) != SQLITE_OK)
-        return false;
-    return max != 0 && w->history.oldest != 0 && used > (busy ? max + max / 10 : max);
+    return over > (busy ? w->options.history_max_bytes / 10 : 0) && w->history.oldest != 0;
 }
 
 static int prune_age(struct worker *w, bool *did)
 {
     uint64_t events = 0, oldest = w->history.oldest;
-    int rc = history_prune(&w->history, old_ms(w, w->options.history_max_age_ms), wall_ms(), false, &events);
+    int rc = history_prune(&w->history, old_ms(w, w->options.history_max_age_ms), wall_ms(), 0, &events);
 
     *did = rc == SQLITE_OK && w->history.oldest != oldest;
     w->report.pruned += events;
