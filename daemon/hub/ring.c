@@ -235,6 +235,9 @@ static bool writer_grow(struct json_writer *w, size_t need)
     size_t total = r->writer_lead + text + need;
     size_t wanted = total + total / 4 + RING_WRITER_MIN; /* so that growing stays rare */
 
+    if (wanted > r->block_limit && total <= r->block_limit)
+        wanted = r->block_limit; /* up to the end: else each byte from here on would be a realloc */
+
     if (!r->writer_block && wanted <= writer_quarter(r)) {
         make_room(r, wanted);
         w->end = w->base - r->writer_lead + wanted;
