@@ -1,5 +1,5 @@
 /*
- * The history: appends become segments, old segments go. Reading is replay.h, searching block.h. Functions
+ * The history: appends become segments, old segments go. Reading is reader.h, searching block.h. Functions
  * that return int give SQLite's result code. Store thread only; within a transaction of the caller's.
  */
 #ifndef IMD_HISTORY_H

@@ -17,7 +17,7 @@
 #include "log.h"
 #include "mailbox.h"
 #include "outbox.h"
-#include "replay.h"
+#include "reader.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -57,7 +57,7 @@ struct worker {
     struct database database;
     struct history history;
     struct blocks blocks;
-    struct replays replays;
+    struct reader reader;
     struct consumers consumers;
     struct outbox outbox;
     int timer; /* wall clock */
@@ -206,7 +206,7 @@ static void close_file(struct worker *w)
 {
     history_close(&w->history);
     blocks_close(&w->blocks);
-    replays_close(&w->replays);
+    reader_close(&w->reader);
     consumers_close(&w->consumers);
     outbox_close(&w->outbox);
     database_close(&w->database);
@@ -220,7 +220,7 @@ static int open_parts(struct worker *w)
     if (rc == SQLITE_OK)
         rc = blocks_open(&w->blocks, &w->database);
     if (rc == SQLITE_OK)
-        rc = replays_open(&w->replays, &w->history, &w->blocks);
+        rc = reader_open(&w->reader, &w->history, &w->blocks);
     if (rc == SQLITE_OK)
         rc = consumers_open(&w->consumers, &w->database);
     if (rc == SQLITE_OK)
@@ -382,7 +382,7 @@ static int do_reserve(struct worker *w, struct storage_request *r, bool reading)
 
 static int do_read(struct worker *w, struct storage_request *r, bool reading)
 {
-    return replay(&w->replays, (struct storage_read *)r, w->appends, reading ? w->append_count : 0);
+    return reader_read(&w->reader, (struct storage_read *)r, w->appends, reading ? w->append_count : 0);
 }
 
 static int do_consumer(struct worker *w, struct storage_request *r, bool reading)
@@ -443,7 +443,7 @@ static int do_cancel(struct worker *w, struct storage_request *r, bool reading)
 
 static void discard_read(struct storage_request *r)
 {
-    replay_discard((struct storage_read *)r);
+    reader_discard((struct storage_read *)r);
 }
 
 static void discard_take(struct storage_request *r)
@@ -1068,7 +1068,7 @@ static void worker_deinit(struct worker *w)
     close_file(w);
     history_deinit(&w->history);
     blocks_deinit(&w->blocks);
-    replays_deinit(&w->replays);
+    reader_deinit(&w->reader);
     database_deinit(&w->database);
     free(w->refused);
     if (w->timer >= 0)
@@ -1081,7 +1081,7 @@ static int worker_init(struct worker *w, struct worker_port *p)
         (struct worker){.port = p, .timer = -1, .changed_home = true, .expired_home = true, .due = INT64_MAX};
     w->kept_end = &w->kept;
     read_options(w);
-    w->replays.kept_off = !w->options.history;
+    w->reader.kept_off = !w->options.history;
     w->clock_offset = wall_ms() - clock_ms(CLOCK_BOOTTIME);
     w->timer = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
     if (w->timer < 0)

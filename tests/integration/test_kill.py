@@ -135,6 +135,9 @@ class Consumer(Wire):
                 assert self.book.seen.setdefault(self.at, line) == line, f"number {self.at} was given twice"
             elif value["id"] == 1:
                 self.at = value["result"]["seq"]
+                if not self.book.begun:  # a new one begins now, wherever that is
+                    self.book.begun = True
+                    self.book.acked = self.book.ack_sent = self.at
                 assert self.book.acked <= self.at <= self.book.ack_sent, "it begins where nobody acked"
             else:
                 assert "result" in value, value
@@ -155,6 +158,7 @@ class Book:
         self.next = 0
         self.queued, self.seen, self.gaps_told = set(), {}, set()
         self.acked = self.ack_sent = 0
+        self.begun = False  # the consumer is known to imd
         self.checked = 0  # the history up to this number has been compared
 
 

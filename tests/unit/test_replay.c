@@ -600,7 +600,7 @@ static void run_many(bool history, uint64_t runs)
 
 static void test_any_order_with_history(void **state)
 {
-    run_many(true, 4);
+    run_many(true, 2);
 }
 
 static void test_any_order_without_history(void **state)

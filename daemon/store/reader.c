@@ -1,10 +1,10 @@
 /*
- * See replay.h. A walk goes from segment to segment, in order or, reversed, from the newest down. `at` is how
+ * See reader.h. A walk goes from segment to segment, in order or, reversed, from the newest down. `at` is how
  * far all is known: upwards, everything up to it was looked at; downwards, everything from it on. `past` is
  * which segments were seen, good or bad. A damaged segment moves only `past`: its numbers, which cannot be
  * trusted either, then show as a hole between its neighbours.
  */
-#include "replay.h"
+#include "reader.h"
 #include "filter.h"
 #include "log.h"
 
@@ -16,15 +16,15 @@
 #define SEEK_COST 4096    /* what a look at a row or a term counts for */
 #define SEQ_MAX ((uint64_t)INT64_MAX - 1)
 
-static const char *const sql[REPLAY_STATEMENTS] = {
-    [REPLAY_UP] = "SELECT first, last FROM segment WHERE first > ?1 ORDER BY first LIMIT 1",
-    [REPLAY_DOWN] = "SELECT first, last FROM segment WHERE first < ?1 ORDER BY first DESC LIMIT 1",
-    [REPLAY_HEAD] = "SELECT " SEGMENT_HEAD " FROM segment WHERE first = ?1",
-    [REPLAY_LINES] = "SELECT lines FROM segment WHERE first = ?1",
+static const char *const sql[READER_STATEMENTS] = {
+    [READER_UP] = "SELECT first, last FROM segment WHERE first > ?1 ORDER BY first LIMIT 1",
+    [READER_DOWN] = "SELECT first, last FROM segment WHERE first < ?1 ORDER BY first DESC LIMIT 1",
+    [READER_HEAD] = "SELECT " SEGMENT_HEAD " FROM segment WHERE first = ?1",
+    [READER_LINES] = "SELECT lines FROM segment WHERE first = ?1",
 };
 
 struct walk {
-    struct replays *p;
+    struct reader *p;
     struct storage_read *r;
     struct storage_append *const *waiting;
     unsigned waiting_count;
@@ -42,25 +42,25 @@ struct walk {
     bool beside; /* one was left, and is in `block` still */
 };
 
-int replays_open(struct replays *p, struct history *h, struct blocks *b)
+int reader_open(struct reader *p, struct history *h, struct blocks *b)
 {
     p->history = h;
     p->blocks = b;
-    return database_prepare(h->database, sql, REPLAY_STATEMENTS, p->statements);
+    return database_prepare(h->database, sql, READER_STATEMENTS, p->statements);
 }
 
-void replays_close(struct replays *p)
+void reader_close(struct reader *p)
 {
-    database_finalize(p->statements, REPLAY_STATEMENTS);
+    database_finalize(p->statements, READER_STATEMENTS);
 }
 
-void replays_deinit(struct replays *p)
+void reader_deinit(struct reader *p)
 {
-    replays_close(p);
+    reader_close(p);
     segment_buffer_deinit(&p->buffer);
 }
 
-void replay_discard(struct storage_read *r)
+void reader_discard(struct storage_read *r)
 {
     free(r->bytes);
     free(r->lines);
@@ -306,13 +306,13 @@ static int events_down(struct walk *w, const struct segment *s)
 
 static void tell_bad(struct walk *w, uint64_t first)
 {
-    struct replays *p = w->p;
+    struct reader *p = w->p;
 
     w->bad = true;
-    for (unsigned i = 0; i < REPLAY_BAD_TOLD && i < p->bad_count; i++)
+    for (unsigned i = 0; i < READER_BAD_TOLD && i < p->bad_count; i++)
         if (p->bad[i] == first)
             return;
-    p->bad[p->bad_count++ % REPLAY_BAD_TOLD] = first;
+    p->bad[p->bad_count++ % READER_BAD_TOLD] = first;
     log_error("the history is damaged at number %" PRIu64 ": those events cannot be told again", first);
 }
 
@@ -331,7 +331,7 @@ static int tell(struct walk *w, const struct segment *s)
 
 static int look_into(struct walk *w, struct segment *s, enum segment_verdict v)
 {
-    sqlite3_stmt *lines = w->p->statements[REPLAY_LINES];
+    sqlite3_stmt *lines = w->p->statements[READER_LINES];
     int rc = SQLITE_OK;
 
     if (v == SEGMENT_GOOD && needs_lines(w, s)) {
@@ -356,7 +356,7 @@ static int look_into(struct walk *w, struct segment *s, enum segment_verdict v)
 /* A row that is gone was pruned since its block was made. */
 static int visit(struct walk *w, uint64_t first)
 {
-    sqlite3_stmt *row = w->p->statements[REPLAY_HEAD];
+    sqlite3_stmt *row = w->p->statements[READER_HEAD];
     struct segment s;
 
     bind_seq(row, 1, first);
@@ -376,7 +376,7 @@ static int visit(struct walk *w, uint64_t first)
 static int seek(struct walk *w, uint64_t *first)
 {
     bool down = w->r->reverse;
-    sqlite3_stmt *s = w->p->statements[down ? REPLAY_DOWN : REPLAY_UP];
+    sqlite3_stmt *s = w->p->statements[down ? READER_DOWN : READER_UP];
 
     *first = 0;
     w->spent += SEEK_COST;
@@ -503,7 +503,7 @@ static int walk_tree(struct walk *w, bool *end)
 /* The segment that `after` lies in may have more behind it. */
 static int start_up(struct walk *w)
 {
-    sqlite3_stmt *s = w->p->statements[REPLAY_DOWN];
+    sqlite3_stmt *s = w->p->statements[READER_DOWN];
 
     w->at = w->past = w->after;
     bind_seq(s, 1, w->after + 1);
@@ -546,7 +546,7 @@ static int walk_waiting(struct walk *w)
     return rc;
 }
 
-static int replay_up(struct walk *w)
+static int read_up(struct walk *w)
 {
     bool end = false;
     int rc = start_up(w);
@@ -564,7 +564,7 @@ static int replay_up(struct walk *w)
     return SQLITE_OK;
 }
 
-static int replay_down(struct walk *w)
+static int read_down(struct walk *w)
 {
     bool end = false;
 
@@ -577,7 +577,8 @@ static int replay_down(struct walk *w)
     return rc;
 }
 
-int replay(struct replays *p, struct storage_read *r, struct storage_append *const *waiting, unsigned count)
+int reader_read(struct reader *p, struct storage_read *r, struct storage_append *const *waiting,
+                unsigned count)
 {
     struct walk w = {.p = p,
                      .r = r,
@@ -595,9 +596,9 @@ int replay(struct replays *p, struct storage_read *r, struct storage_append *con
     w.head = w.head < SEQ_MAX ? w.head : SEQ_MAX;
     w.after = w.after < w.head ? w.after : w.head;
     w.leading = w.gaps && r->from_oldest && (!h->oldest || w.after < h->oldest);
-    int rc = w.after == w.head ? SQLITE_OK : r->reverse ? replay_down(&w) : replay_up(&w);
+    int rc = w.after == w.head ? SQLITE_OK : r->reverse ? read_down(&w) : read_up(&w);
     if (rc != SQLITE_OK) {
-        replay_discard(r);
+        reader_discard(r);
         return rc;
     }
     r->through = w.after < w.head ? w.at : r->reverse ? r->after + 1 : r->head;
