@@ -168,6 +168,18 @@ static void event_status_changed(void *self)
     finish_event(h, 0, &e);
 }
 
+void hub_write_outbox_state(struct json_writer *w, const struct outbox_entry *e)
+{
+    json_first_key(w, KEY_MESSAGE_ID);
+    json_quoted(w, e->id, e->id_len);
+    json_next_key(w, "state");
+    json_cstring(w, outbox_state_word(e->state));
+    if (e->has_code) {
+        json_next_key(w, KEY_CODE);
+        json_int(w, e->code);
+    }
+}
+
 void hub_outbox_changed(struct hub *h, const struct outbox_entry *entry)
 {
     struct json_writer *w = ring_begin(&h->ring, EVENT_LEAD + MESSAGE_ID_MAX, 0);
@@ -176,14 +188,7 @@ void hub_outbox_changed(struct hub *h, const struct outbox_entry *entry)
     if (!w)
         return;
     event_write_head(w, EVENT_OUTBOX);
-    json_first_key(w, KEY_MESSAGE_ID);
-    json_quoted(w, entry->id, entry->id_len);
-    json_next_key(w, "state");
-    json_cstring(w, outbox_state_word(entry->state));
-    if (entry->has_code) {
-        json_next_key(w, KEY_CODE);
-        json_int(w, entry->code);
-    }
+    hub_write_outbox_state(w, entry);
     json_next_key(w, "time");
     json_int(w, entry->changed_ms);
     json_literal(w, "}}\n");

@@ -18,10 +18,7 @@ struct listing {
 static void write_entry(struct json_writer *w, const struct outbox_entry *e)
 {
     json_literal(w, "{");
-    json_first_key(w, KEY_MESSAGE_ID);
-    json_quoted(w, e->id, e->id_len);
-    json_next_key(w, "state");
-    json_cstring(w, outbox_state_word(e->state));
+    hub_write_outbox_state(w, e);
     json_next_key(w, "attempts");
     json_uint(w, e->attempts);
     json_next_key(w, "queuedTime");
@@ -30,10 +27,6 @@ static void write_entry(struct json_writer *w, const struct outbox_entry *e)
     json_int(w, e->expires_ms);
     json_next_key(w, "changedTime");
     json_int(w, e->changed_ms);
-    if (e->has_code) {
-        json_next_key(w, KEY_CODE);
-        json_int(w, e->code);
-    }
     json_literal(w, "}");
 }
 

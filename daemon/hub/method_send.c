@@ -86,18 +86,6 @@ static void queueing_free(struct queueing *q)
     free(q);
 }
 
-static void write_queued(struct json_writer *w, const struct outbox_entry *e)
-{
-    json_first_key(w, KEY_MESSAGE_ID);
-    json_quoted(w, e->id, e->id_len);
-    json_next_key(w, "state");
-    json_cstring(w, outbox_state_word(e->state));
-    if (e->has_code) {
-        json_next_key(w, KEY_CODE);
-        json_int(w, e->code);
-    }
-}
-
 static void queue_done(struct storage_request *r)
 {
     struct queueing *q = (struct queueing *)r;
@@ -111,7 +99,7 @@ static void queue_done(struct storage_request *r)
     } else {
         w = call_result_begin(call);
         if (w)
-            write_queued(w, &q->queue.entry);
+            hub_write_outbox_state(w, &q->queue.entry);
         call_result_end(call, w);
     }
     queueing_free(q);

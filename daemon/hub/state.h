@@ -103,6 +103,9 @@ void hub_write_status_event(struct hub *h, struct json_writer *w);
 /* Members of a status, each with its comma. */
 void hub_write_storage(struct hub *h, struct json_writer *w, bool whole);
 
+/* `"messageId":…,"state":…`, and the server's code if there is one. */
+void hub_write_outbox_state(struct json_writer *w, const struct outbox_entry *e);
+
 /* A message in the outbox has changed: an event. */
 void hub_outbox_changed(struct hub *h, const struct outbox_entry *e);
 

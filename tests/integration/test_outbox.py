@@ -133,8 +133,8 @@ def test_bytes(server, quiet):
     number = client.request("outbox")
     raw = client.line().decode()
     assert re.fullmatch(r'\{"jsonrpc":"2\.0","id":%d,"result":\{"entries":\[\{"messageId":"mä\\"1","state":"acked",'
-                        r'"attempts":1,"queuedTime":[0-9]{13},"expiresTime":[0-9]{13},"changedTime":[0-9]{13},'
-                        r'"code":0\}\]\}\}\n' % number, raw), raw
+                        r'"code":0,"attempts":1,"queuedTime":[0-9]{13},"expiresTime":[0-9]{13},'
+                        r'"changedTime":[0-9]{13}\}\]\}\}\n' % number, raw), raw
 
 
 def test_defaults(server, quiet):
@@ -726,8 +726,8 @@ def test_list(server, cut):
     assert [(e["messageId"], e["state"], e["attempts"], e.get("code")) for e in found] == [
         ("a", "acked", 1, 0), ("b", "acked", 1, 0), ("c", "queued", 0, None), ("d", "queued", 0, None)]
     for e in found:
-        assert list(e) == ["messageId", "state", "attempts", "queuedTime", "expiresTime", "changedTime",
-                           *(["code"] if e["state"] == "acked" else [])]
+        assert list(e) == ["messageId", "state", *(["code"] if e["state"] == "acked" else []), "attempts", "queuedTime",
+                           "expiresTime", "changedTime"]
         assert e["queuedTime"] <= e["changedTime"] < e["expiresTime"] == e["queuedTime"] + DAY
         assert entry(client, e["messageId"]) == e
     refused = client.refused("outbox", messageId="nobody")
