@@ -47,6 +47,7 @@ static void drop_rest(struct subscriber *s)
     ring_block_unref(s->rest);
     s->rest = NULL;
     s->rest_lines = 0;
+    s->rest_is_page = false;
 }
 
 /* Of a page, what goes beyond the line that is half written. */
@@ -54,7 +55,7 @@ static void trim_rest(struct subscriber *s)
 {
     const char *end;
 
-    if (!s->rest || s->rest_lines <= 1)
+    if (!s->rest || !s->rest_is_page)
         return;
     if (!s->rest_at || s->rest->bytes[s->rest_at - 1] == '\n') {
         drop_rest(s);
@@ -63,6 +64,7 @@ static void trim_rest(struct subscriber *s)
     end = memchr(s->rest->bytes + s->rest_at, '\n', s->rest->len - s->rest_at);
     s->rest->len = (size_t)(end + 1 - s->rest->bytes); /* a page is nobody else's */
     s->rest_lines = 1;
+    s->rest_is_page = false;
 }
 
 void subscriber_stop(struct subscriber *s)
@@ -93,6 +95,7 @@ void subscriber_feed(struct subscriber *s, struct ring_block *page, uint32_t lin
     s->rest = page;
     s->rest_at = 0;
     s->rest_lines = lines;
+    s->rest_is_page = true;
 }
 
 void subscriber_join(struct subscriber *s, uint64_t ordinal)

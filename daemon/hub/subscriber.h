@@ -26,6 +26,7 @@ struct subscriber {
     struct ring_block *rest;
     size_t rest_at;
     uint32_t rest_lines; /* that end in it */
+    bool rest_is_page;   /* it begins with a whole line, and so may be dropped before it is begun */
 
     /* Seqs of the first and last event that cannot be delivered, and why; 0: none. */
     uint64_t gap_from, gap_to;

@@ -51,8 +51,10 @@ struct program {
     int consumer;       /* -1: none */
     uint64_t at;        /* all up to this was delivered, or was not for it */
     uint64_t ack_asked; /* 0: none is under way */
-    unsigned replies;   /* to what was asked beside, that are still to come */
-    char *bytes;        /* read, not yet taken */
+    char again[512];    /* what it subscribed to, without since and consumer */
+    bool asked_again;
+    unsigned replies; /* to what was asked beside, that are still to come */
+    char *bytes;      /* read, not yet taken */
     size_t len, size;
 };
 
@@ -305,6 +307,10 @@ static void program_subscribe(struct world *w, struct program *p)
             }
         sprintf(at, "]}");
     }
+    snprintf(
+        p->again, sizeof p->again,
+        "{\"jsonrpc\":\"2.0\",\"id\":4,\"method\":\"subscribe\",\"params\":{\"events\":[\"MESSAGE\"%s]%s}}\n",
+        p->wants_sent ? ",\"SENT\"" : "", filter);
     send_line(p,
               "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"subscribe\",\"params\":{\"events\":[\"MESSAGE\"%s]%"
               "s%s%s}}\n",
@@ -420,6 +426,9 @@ static void take_line(struct world *w, struct program *p, const char *line, size
         assert_null(strstr(line, "\"error\""));
         w->consumers[p->consumer].acked = p->ack_asked;
         p->ack_asked = 0;
+    } else if (strstr(line, "\"id\":4,")) {
+        assert_null(strstr(line, "\"error\""));
+        p->asked_again = false; /* it goes on from where it was: the numbers tell */
     } else {
         p->replies--;
     }
@@ -481,6 +490,12 @@ static void program_act(struct world *w, struct program *p)
     case 2:
     case 3:
         program_ack(w, p);
+        break;
+    case 5:
+        if (p->subscribed && p->consumer < 0 && !p->asked_again) {
+            p->asked_again = true;
+            send_line(p, "%s", p->again);
+        }
         break;
     case 4: /* replies between the events */
         for (; !p->replies || p->replies % 100; p->replies++)

@@ -267,9 +267,87 @@ static void test_random_with_kinds_left_out(void **state)
     assert_true(announced > 40);
 }
 
+static struct ring_block *page_of(const char *lines)
+{
+    struct ring_block *b = calloc(1, sizeof *b);
+
+    assert_non_null(b);
+    *b = (struct ring_block){.refs = 1, .len = strlen(lines), .bytes = strdup(lines)};
+    return b;
+}
+
+/* Fed pages; parked again (a second subscribe) or stopped: what was begun is finished, what was not is
+ * dropped. */
+static void test_pages(void **state)
+{
+    static const struct {
+        const char *page;
+        uint32_t lines;
+        size_t written; /* of it, before */
+        const char *all;
+    } cases[] = {
+        {"M 1\n", 1, 0, ""},
+        {"M 1\n", 1, 1, "M 1\n"},
+        {"M 1\nM 2\nM 3\n", 3, 0, ""},
+        {"M 1\nM 2\nM 3\n", 3, 4, "M 1\n"},
+        {"M 1\nM 2\nM 3\n", 3, 6, "M 1\nM 2\n"},
+    };
+
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+        struct subscriber s = {0};
+        struct ring r;
+        struct wire w = {0};
+        size_t n = i / 2;
+
+        assert_int_equal(ring_init(&r, 65536, 1 << 20), 0);
+        assert_int_equal(subscriber_start(&s, &r, ALL, NULL), 0);
+        assert_int_equal(subscriber_park(&s, &r), 0);
+        put(&r, EVENT_MESSAGE, 9, 0); /* does not concern it yet */
+        assert_false(subscriber_waiting(&s, &r));
+        subscriber_feed(&s, page_of(cases[n].page), cases[n].lines);
+        write_some(&s, &r, &w, NULL, 0, cases[n].written);
+        if (i % 2)
+            assert_int_equal(subscriber_park(&s, &r), 0);
+        else
+            subscriber_stop(&s);
+        while (write_some(&s, &r, &w, "R\n", 2, SIZE_MAX) == 0)
+            ;
+        assert_int_equal(w.len, strlen(cases[n].all) + 2);
+        assert_memory_equal(w.bytes, cases[n].all, strlen(cases[n].all));
+        assert_memory_equal(w.bytes + w.len - 2, "R\n", 2);
+        free(w.bytes);
+        subscriber_deinit(&s);
+        ring_deinit(&r);
+    }
+}
+
+/* What is left of a line that the ring dropped is no page: it is finished whatever comes. */
+static void test_a_kept_line_is_no_page(void **state)
+{
+    struct subscriber s = {0};
+    struct ring r;
+    struct wire w = {0};
+
+    assert_int_equal(ring_init(&r, 65536, 1 << 20), 0);
+    assert_int_equal(subscriber_start(&s, &r, ALL, NULL), 0);
+    put(&r, EVENT_MESSAGE, 1, 5);
+    write_some(&s, &r, &w, NULL, 0, 3);
+    assert_int_equal(subscriber_park(&s, &r), 0);
+    assert_int_equal(subscriber_park(&s, &r), 0);
+    subscriber_stop(&s);
+    write_some(&s, &r, &w, NULL, 0, SIZE_MAX);
+    assert_int_equal(w.len, 10);
+    assert_memory_equal(w.bytes, "M 1 xxxxx\n", 10);
+    free(w.bytes);
+    subscriber_deinit(&s);
+    ring_deinit(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pages),
+        cmocka_unit_test(test_a_kept_line_is_no_page),
         cmocka_unit_test(test_nothing_before_the_start),
         cmocka_unit_test(test_own_bytes_wait_for_the_end_of_a_line),
         cmocka_unit_test(test_resubscribing_finishes_the_line),
