@@ -49,8 +49,8 @@ struct client *client_new(struct hub *h, int fd, uid_t uid, gid_t gid)
 void client_forget_consumer(struct client *c)
 {
     free(c->consumer);
-    c->consumer = NULL;
-    c->consumer_ready = false;
+    free(c->opening);
+    c->consumer = c->opening = NULL;
 }
 
 void client_free(struct client *c)
@@ -127,7 +127,7 @@ static void arm(struct client *c)
  */
 static size_t replies_max(const struct client *c)
 {
-    return 2 * c->hub->options.max_message + CLIENT_REPLIES_HIGH;
+    return 2 * c->hub->options.max_message + ANSWER_BYTES_MAX + 2 * CLIENT_REPLIES_HIGH;
 }
 
 static bool out_grow(struct json_writer *w, size_t need)

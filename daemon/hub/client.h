@@ -50,8 +50,8 @@ struct client {
     struct json_writer writer; /* the reply being written, into out */
     struct subscriber subscriber;
     struct replay replay;
-    char *consumer;      /* the name of the one that it is; NUL-terminated; NULL: none */
-    bool consumer_ready; /* the store knows it */
+    char *consumer; /* the name of the one that it is; NUL-terminated; NULL: none */
+    char *opening;  /* of the one that it will be when the store has found it; NULL: none */
     struct call *calls;
     uint64_t progress_ms; /* when its socket last took something, or had taken all */
     int fd;

@@ -12,10 +12,10 @@
 
 #define LIMIT_DEFAULT 100
 #define LIMIT_MAX 10000
-#define BYTES_MAX (1u << 20) /* of an answer; a single longer event is given all the same */
 
 struct search {
     struct storage_read read; /* its first member */
+    struct reading reading;
     struct call *call;
     struct filter *filter;
     uint64_t after, head; /* what is left to be searched: (after, head] */
@@ -27,7 +27,7 @@ struct search {
 
 static size_t bytes_max(const struct hub *h)
 {
-    return h->options.max_message < BYTES_MAX ? h->options.max_message : BYTES_MAX;
+    return h->options.max_message < ANSWER_BYTES_MAX ? h->options.max_message : ANSWER_BYTES_MAX;
 }
 
 static void search_free(struct search *q)
@@ -52,6 +52,7 @@ static void write_lines(struct json_writer *w, const char *lines, size_t len)
 
 static void search_answer(struct search *q)
 {
+    struct hub *h = q->call->hub;
     struct json_writer *w = call_result_begin(q->call);
 
     if (w) {
@@ -62,12 +63,16 @@ static void search_answer(struct search *q)
     }
     call_result_end(q->call, w);
     search_free(q);
+    reading_end(h);
 }
 
 static void search_refuse(struct search *q, enum error e, const char *limit)
 {
+    struct hub *h = q->call->hub;
+
     call_refuse(q->call, e, limit);
     search_free(q);
+    reading_end(h);
 }
 
 /* Takes what one read found. false: no memory. */
@@ -120,7 +125,7 @@ static int search_post(struct search *q)
     return h->storage.post(h->storage.self, &q->read.request);
 }
 
-static bool search_over(struct search *q)
+static bool search_is_over(struct search *q)
 {
     if (q->read.reverse)
         q->head = q->read.through - 1;
@@ -140,7 +145,7 @@ static void search_done(struct storage_request *r)
 {
     struct search *q = (struct search *)r;
     bool taken = !r->error && q->call->client && search_add(q);
-    bool over = taken && search_over(q);
+    bool over = taken && search_is_over(q);
 
     free(q->read.bytes);
     free(q->read.lines);
@@ -148,6 +153,17 @@ static void search_done(struct storage_request *r)
         search_answer(q);
     else if (!taken)
         search_refuse(q, r->error ? r->error : ERROR_BUSY, r->error ? NULL : "memory");
+    else if (search_post(q) < 0)
+        search_refuse(q, ERROR_BUSY, "store");
+}
+
+static void search_start(struct reading *reading)
+{
+    struct search *q = (struct search *)((char *)reading - offsetof(struct search, reading));
+
+    journal_post(q->call->hub, true);
+    if (q->after >= q->head)
+        search_answer(q);
     else if (search_post(q) < 0)
         search_refuse(q, ERROR_BUSY, "store");
 }
@@ -206,10 +222,7 @@ enum error handle_history(struct request *r)
         search_free(q);
         return e;
     }
-    journal_post(r->hub, true);
-    if (q->after >= q->head)
-        search_answer(q);
-    else if (search_post(q) < 0)
-        search_refuse(q, ERROR_BUSY, "store");
+    q->reading.start = search_start;
+    reading_begin(r->hub, &q->reading);
     return ERROR_NONE;
 }

@@ -12,6 +12,7 @@
 
 struct listing {
     struct storage_list list; /* its first member */
+    struct reading reading;
     struct call *call;
 };
 
@@ -33,6 +34,7 @@ static void write_entry(struct json_writer *w, const struct outbox_entry *e)
 static void listed(struct storage_request *r)
 {
     struct listing *q = (struct listing *)r;
+    struct hub *h = q->call->hub;
     struct json_writer *w;
 
     if (!r->error && q->list.id_len && !q->list.count)
@@ -54,6 +56,19 @@ static void listed(struct storage_request *r)
     }
     free(q->list.entries);
     free(q);
+    reading_end(h);
+}
+
+static void list_start(struct reading *reading)
+{
+    struct listing *q = (struct listing *)((char *)reading - offsetof(struct listing, reading));
+    struct hub *h = q->call->hub;
+
+    if (h->storage.post(h->storage.self, &q->list.request) == 0)
+        return;
+    call_refuse(q->call, ERROR_BUSY, "store");
+    free(q);
+    reading_end(h);
 }
 
 static uint32_t list_limit(const struct hub *h)
@@ -81,10 +96,8 @@ enum error handle_outbox(struct request *r)
     q->list.request = (struct storage_request){.op = STORAGE_LIST, .done = listed};
     q->list.id_len = (uint16_t)len;
     q->list.limit = list_limit(h);
-    if (h->storage.post(h->storage.self, &q->list.request) < 0) {
-        call_refuse(q->call, ERROR_BUSY, "store");
-        free(q);
-    }
+    q->reading.start = list_start;
+    reading_begin(h, &q->reading);
     return ERROR_NONE;
 }
 

@@ -95,7 +95,7 @@ static int position(struct client *c, const struct wish *w)
 {
     if (w->has_since)
         return replay_begin(c, w->since, w->earliest);
-    return c->subscriber.parked ? replay_begin(c, replay_seq(c), c->replay.from_oldest) : 0;
+    return c->subscriber.parked ? replay_again(c) : 0;
 }
 
 /* 0 or -ENOMEM; the filter is taken over in both cases. */
@@ -108,10 +108,10 @@ static int begin(struct client *c, struct wish *w)
     return position(c, w);
 }
 
-static void write_subscribed(struct client *c, struct json_writer *w)
+static void write_subscribed(struct client *c, struct json_writer *w, const struct wish *wish)
 {
     json_first_key(w, "seq");
-    json_uint(w, seq_of(c));
+    json_uint(w, wish->has_since && !wish->earliest ? wish->since : seq_of(c));
     json_literal(w, ",\"status\":{");
     write_status(c->hub, w);
     json_literal(w, "}");
@@ -125,10 +125,11 @@ struct consuming {
     struct wish wish;
 };
 
-static bool is_taken(const struct hub *h, const char *name)
+static bool is_taken(const struct hub *h, const struct client *self, const char *name)
 {
     for (const struct client *c = h->clients; c; c = c->next)
-        if (c->consumer && strcmp(c->consumer, name) == 0)
+        if (c != self && ((c->consumer && strcmp(c->consumer, name) == 0) ||
+                          (c->opening && strcmp(c->opening, name) == 0)))
             return true;
     return false;
 }
@@ -140,6 +141,20 @@ static void consuming_free(struct consuming *q)
 }
 
 /* Its place is known: what is behind it was missed. */
+static enum error become_consumer(struct client *c, struct consuming *q)
+{
+    q->wish.has_since = true;
+    q->wish.since = q->consumer.seq < c->hub->seq ? q->consumer.seq : c->hub->seq;
+    q->wish.earliest = q->wish.earliest && !q->wish.since;
+    if (begin(c, &q->wish) < 0)
+        return ERROR_BUSY;
+    free(c->consumer);
+    c->consumer = c->opening;
+    c->opening = NULL;
+    return ERROR_NONE;
+}
+
+/* Where it cannot be opened the connection stays what it was. */
 static void consumer_opened(struct storage_request *r)
 {
     struct consuming *q = (struct consuming *)r;
@@ -148,63 +163,63 @@ static void consumer_opened(struct storage_request *r)
     enum error e = r->error;
 
     if (c && !e) {
-        q->wish.has_since = true;
-        q->wish.since = q->consumer.seq < c->hub->seq ? q->consumer.seq : c->hub->seq;
-        q->wish.earliest = q->wish.earliest && !q->wish.since;
-        if (begin(c, &q->wish) < 0)
-            e = ERROR_BUSY;
+        e = become_consumer(c, q);
         q->wish.filter = NULL;
     }
-    if (c && e)
-        client_forget_consumer(c);
+    if (c) {
+        free(c->opening);
+        c->opening = NULL;
+    }
     if (e) {
         call_refuse(q->call, e, e == ERROR_BUSY ? "consumers" : NULL);
     } else {
-        if (c)
-            c->consumer_ready = true;
         w = call_result_begin(q->call);
         if (w)
-            write_subscribed(c, w);
+            write_subscribed(c, w, &q->wish);
         call_result_end(q->call, w);
     }
     consuming_free(q);
+}
+
+static void consumer_request(struct consuming *q, const char *name, size_t len, uint64_t seq)
+{
+    q->consumer = (struct storage_consumer){.request = {.op = STORAGE_CONSUMER, .done = consumer_opened},
+                                            .name_len = (uint8_t)len,
+                                            .create = true,
+                                            .seq = seq};
+    memcpy(q->consumer.name, name, len);
 }
 
 static enum error consume(struct request *r, struct wish *wish, const char *name, size_t len)
 {
     struct hub *h = r->hub;
     struct consuming *q = calloc(1, sizeof *q);
+    char *copy = strndup(name, len);
 
-    client_forget_consumer(r->client);
-    r->client->consumer = strndup(name, len);
-    if (!q || !r->client->consumer || !(q->call = stored_call(r))) {
-        client_forget_consumer(r->client);
+    if (!q || !copy || !(q->call = stored_call(r))) {
+        free(copy);
+        free(q);
+        return ERROR_BUSY;
+    }
+    consumer_request(q, name, len, wish->has_since ? wish->since : h->seq);
+    if (h->storage.post(h->storage.self, &q->consumer.request) < 0) {
+        hub_call_free(q->call);
+        free(copy);
         free(q);
         return ERROR_BUSY;
     }
     q->wish = *wish;
-    q->consumer = (struct storage_consumer){.request = {.op = STORAGE_CONSUMER, .done = consumer_opened},
-                                            .name_len = (uint8_t)len,
-                                            .create = true,
-                                            .seq = wish->has_since ? wish->since : h->seq};
-    memcpy(q->consumer.name, name, len);
     wish->filter = NULL;
-    if (h->storage.post(h->storage.self, &q->consumer.request) == 0)
-        return ERROR_NONE;
-    client_forget_consumer(r->client);
-    hub_call_free(q->call);
-    consuming_free(q);
-    return ERROR_BUSY;
+    r->client->opening = copy;
+    return ERROR_NONE;
 }
 
 /* While the store looks a consumer up, the connection is not yet what it is going to be. */
 static bool is_opening(struct request *r)
 {
-    bool opening = r->client->consumer && !r->client->consumer_ready;
-
-    if (opening)
+    if (r->client->opening)
         snprintf(r->detail, sizeof r->detail, "the subscribe before has not been answered yet");
-    return opening;
+    return r->client->opening;
 }
 
 static enum error consumer_param(struct request *r, char name[CONSUMER_NAME_MAX + 1], size_t *len)
@@ -214,8 +229,7 @@ static enum error consumer_param(struct request *r, char name[CONSUMER_NAME_MAX 
     name[*len] = '\0';
     if (!e && *len && strlen(name) != *len)
         return request_invalid(r, "\"%s\" holds a NUL", "consumer");
-    if (!e && *len && is_taken(r->hub, name) &&
-        !(r->client->consumer && !strcmp(r->client->consumer, name))) {
+    if (!e && *len && is_taken(r->hub, r->client, name)) {
         snprintf(r->detail, sizeof r->detail, "another connection is this consumer");
         return ERROR_CONFLICT;
     }
@@ -247,7 +261,7 @@ static enum error subscribe(struct request *r, struct wish *wish)
     w = result_begin(r);
     if (!w)
         return ERROR_NONE;
-    write_subscribed(r->client, w);
+    write_subscribed(r->client, w, wish);
     result_end(r, w);
     return ERROR_NONE;
 }
@@ -283,18 +297,29 @@ enum error handle_unsubscribe(struct request *r)
 struct acking {
     struct storage_consumer consumer; /* its first member */
     struct call *call;
+    uint64_t seq;
 };
+
+/* Its row went with a damaged file: it is made; and where another ack has made it, it is moved. */
+static bool ack_again(struct acking *q)
+{
+    struct storage_request *r = &q->consumer.request;
+    bool missing = r->error == ERROR_NOT_FOUND && !q->consumer.create;
+    bool behind = !r->error && q->consumer.create && q->consumer.seq < q->seq;
+
+    if (!missing && !behind)
+        return false;
+    q->consumer.create = missing;
+    q->consumer.seq = q->seq;
+    return q->call->hub->storage.post(q->call->hub->storage.self, r) == 0;
+}
 
 static void acked(struct storage_request *r)
 {
     struct acking *q = (struct acking *)r;
-    struct hub *h = q->call->hub;
 
-    if (r->error == ERROR_NOT_FOUND && !q->consumer.create) { /* its row went with a damaged file */
-        q->consumer.create = true;
-        if (h->storage.post(h->storage.self, r) == 0)
-            return;
-    }
+    if (ack_again(q))
+        return;
     if (r->error)
         call_refuse(q->call, r->error, NULL);
     else
@@ -314,6 +339,7 @@ static enum error ack(struct request *r, uint64_t seq)
     }
     q->consumer = (struct storage_consumer){
         .request = {.op = STORAGE_CONSUMER, .done = acked}, .name_len = (uint8_t)len, .seq = seq};
+    q->seq = seq;
     memcpy(q->consumer.name, r->client->consumer, len);
     if (h->storage.post(h->storage.self, &q->consumer.request) == 0)
         return ERROR_NONE;

@@ -70,19 +70,29 @@ static void starve(struct client *c)
 
 static void ask_for_page(struct client *c);
 
-bool replay_feed_starved(struct hub *h)
+/*
+ * Programs that do not read must not hold up others that would: their pages are taken back, but for the line
+ * that is half written. They ask again when they read.
+ */
+static void take_pages_back(struct hub *h)
+{
+    for (struct client *c = h->clients; c; c = c->next)
+        if (c->blocked && c->subscriber.parked && c->replay.page && !c->replay.page->reading)
+            replay_again(c); /* does not fail: it is parked already */
+}
+
+void replay_feed_starved(struct hub *h)
 {
     struct client *c;
-    bool any = false;
 
+    if (h->starved && h->page_bytes >= PAGES_BUDGET)
+        take_pages_back(h);
     while ((c = h->starved) && has_room(h)) {
         leave_queue(c);
         ask_for_page(c);
-        any = true;
         if (c->replay.starved)
             break; /* no memory, or the store takes no more for now */
     }
-    return any;
 }
 
 static size_t page_size(const struct hub *h)
@@ -126,9 +136,12 @@ static bool try_join(struct client *c)
 {
     const struct hub *h = c->hub;
     uint64_t at = ring_find(&h->ring, c->replay.after);
+    bool is_wanted = c->subscriber.kinds & EVENT_KINDS_WANTED;
     bool is_next = at >= h->ring.whole_from && seq_at(&h->ring, at) == c->replay.after + 1;
 
-    if (c->replay.after < h->seq && !is_next)
+    if (!is_wanted)
+        at = h->ring.head; /* it asked for nothing that is kept */
+    else if (c->replay.after < h->seq && !is_next)
         return false;
     join(c, at);
     return true;
@@ -146,6 +159,7 @@ static void join_behind_gap(struct client *c, uint64_t at, const char *reason)
     s->gap_to = at < h->ring.head ? seq_at(&h->ring, at) - 1 : h->seq;
     s->gap_from = s->gap_to >= from && s->kinds & EVENT_KINDS_WANTED ? from : 0;
     s->gap_reason = reason;
+    c->hub->counters.drops += s->gap_from ? s->gap_to - s->gap_from + 1 : 0;
     join(c, at);
 }
 
@@ -270,7 +284,11 @@ void replay_step(struct client *c)
         return;
     }
     replay_end(c); /* it has been written */
-    if (!try_join(c))
+    if (try_join(c))
+        return;
+    if (c->hub->starved)
+        starve(c); /* others have waited longer */
+    else
         ask_for_page(c);
 }
 
@@ -323,6 +341,15 @@ int replay_begin(struct client *c, uint64_t after, bool from_oldest)
     else
         join_behind_gap(c, whole_behind(&h->ring, after), GAP_NO_HISTORY);
     return 0;
+}
+
+int replay_again(struct client *c)
+{
+    const struct page *p = c->replay.page;
+    uint64_t seq = replay_seq(c);
+    bool unbegun = p && !p->reading && seq == p->read.after;
+
+    return replay_begin(c, seq, unbegun ? p->read.from_oldest : c->replay.from_oldest);
 }
 
 int replay_overtaken(struct client *c)

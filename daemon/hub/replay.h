@@ -34,6 +34,9 @@ struct replay {
  */
 int replay_begin(struct client *c, uint64_t after, bool from_oldest);
 
+/* From where it is, with what its subscriber asks for now. Only while parked. */
+int replay_again(struct client *c);
+
 /* A subscriber that the ring is overtaking. */
 int replay_overtaken(struct client *c);
 
@@ -46,7 +49,7 @@ uint64_t replay_seq(const struct client *c);
 /* Forgets the page; the client goes, or wants no events any more. Twice is fine. */
 void replay_end(struct client *c);
 
-/* Those that starved ask again, if there is room now. Returns whether any did. */
-bool replay_feed_starved(struct hub *h);
+/* Those that starved ask again, if there is room now. */
+void replay_feed_starved(struct hub *h);
 
 #endif

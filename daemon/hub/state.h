@@ -6,6 +6,7 @@
 #include "hub.h"
 #include "journal.h"
 #include "loop.h"
+#include "reading.h"
 #include "ring.h"
 #include "scan.h"
 #include "storage.h"
@@ -67,8 +68,9 @@ struct hub {
     struct client *dirty;     /* with replies to write at the end of this turn */
     struct client *graveyard; /* closed in this turn; freed at its end */
     int fds_max;              /* RLIMIT_NOFILE */
-    struct client *starved;   /* their replay waits for room, the longest first; doubly linked */
-    size_t page_bytes;        /* of replays */
+    struct readings readings;
+    struct client *starved; /* their replay waits for room, the longest first; doubly linked */
+    size_t page_bytes;      /* of replays */
     unsigned page_count, pages_reading;
     unsigned client_count, throttled_count;
     struct hub_user *users;
@@ -85,6 +87,9 @@ struct hub {
     bool published;          /* something new is in the ring */
     struct hub_counters counters;
 };
+
+/* Of an answer that is gathered from the store; a single longer event is given all the same. */
+#define ANSWER_BYTES_MAX (1u << 20)
 
 /* Requests to the store that clients wait for. From HIGH on those who make them are not read. */
 #define STORED_CALLS_MAX 1024
