@@ -316,7 +316,7 @@ def endure(server, daemon, fail, mend, text="z" * 4000):
 
 def test_disk_full(server, imd_of):
     mounts_or_skip()
-    daemon = on_tmpfs(imd_of(server.url(), AckTimeout="60min", **QUIET), "512k").start().connected()
+    daemon = on_tmpfs(imd_of(server.url(), AckTimeout="60min", **QUIET), "256k").start().connected()
     endure(server, daemon, lambda: None, lambda: remount(daemon, "size=64m"))
 
 
