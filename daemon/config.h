@@ -61,7 +61,8 @@
       "An HTTP proxy, _HOST_*:*_PORT_, that the server is reached through. The environment is not asked.")   \
     X(RING_SIZE, "Local", "RingSize", SIZE, ring_size, "8M", 65536, 1073741824, START,                       \
       "The ring of recent events that all subscribers share. One that falls behind by more than this "       \
-      "misses events, and is told which. Rounded up to a power of two.")                                     \
+      "is given the rest from the history or, without one, told what it misses. Rounded up to a power of "   \
+      "two.")                                                                                                \
     X(MAX_LINE, "Local", "MaxLine", SIZE, max_line, "1M", 4096, 67108864, START,                             \
       "The longest request line that a local program may send.")                                             \
     X(MAX_MESSAGE, "Local", "MaxMessage", SIZE, max_message, "64M", 4096, 1073741824, RELOAD,                \
@@ -78,9 +79,8 @@
     X(STALL_TIMEOUT, "Local", "StallTimeout", SPAN, stall_timeout_ms, "60s", 100, 86400000, RELOAD,          \
       "A subscriber that has events waiting and reads none of them for so long is disconnected.")            \
     X(ACK_TIMEOUT, "Local", "AckTimeout", SPAN, ack_timeout_ms, "30s", 100, 86400000, RELOAD,                \
-      "How long a message waits for the server's answer, unless its sender says otherwise; a queued "        \
-      "message is "                                                                                          \
-      "then sent again.")                                                                                    \
+      "How long a message waits for the server's answer, unless its sender says otherwise; a queued one "    \
+      "is then sent again.")                                                                                 \
     X(HISTORY, "Store", "History", SWITCH, history, "yes", 0, 0, START,                                      \
       "Keep what came, so that programs get what came while they were away.")                                \
     X(HISTORY_MAX_AGE, "Store", "HistoryMaxAge", SPAN, history_max_age_ms, "7d", 60000, 315360000000,        \

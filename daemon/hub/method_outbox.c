@@ -90,6 +90,7 @@ enum error handle_outbox(struct request *r)
     if (!e && !(q->call = stored_call(r)))
         e = ERROR_BUSY;
     if (e) {
+        r->limit = q ? r->limit : "memory";
         free(q);
         return e;
     }
@@ -135,6 +136,7 @@ enum error handle_outbox_cancel(struct request *r)
     if (!e && !(q->call = stored_call(r)))
         e = ERROR_BUSY;
     if (e) {
+        r->limit = q ? r->limit : "memory";
         free(q);
         return e;
     }

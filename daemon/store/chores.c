@@ -155,9 +155,7 @@ static int transact(struct worker *w, const struct chore *c, bool *did)
         rc = database_commit(&w->database);
     if (rc == SQLITE_OK)
         return rc;
-    database_complain(&w->database, rc);
-    database_rollback(&w->database);
-    w->stale = true;
+    transaction_abort(w, rc);
     return rc;
 }
 

@@ -332,6 +332,13 @@ static void discard_answers(struct worker *w)
     }
 }
 
+void transaction_abort(struct worker *w, int rc)
+{
+    database_complain(&w->database, rc);
+    database_rollback(&w->database);
+    w->stale = true;
+}
+
 int transaction_try(struct worker *w)
 {
     w->committing = false;
@@ -346,9 +353,7 @@ int transaction_try(struct worker *w)
         rc = database_commit(&w->database);
     if (rc == SQLITE_OK)
         return rc;
-    database_complain(&w->database, rc);
-    database_rollback(&w->database);
-    w->stale = true;
+    transaction_abort(w, rc);
     w->beginning = false;
     discard_answers(w);
     return rc;

@@ -85,7 +85,8 @@ bool worker_set_aside(struct worker *w); /* false: it cannot be, now */
 int transaction_try(struct worker *w);
 void transaction_succeed(struct worker *w);
 void transaction_fail(struct worker *w, int rc);
-void transaction_run(struct worker *w); /* all of that */
+void transaction_run(struct worker *w);           /* all of that */
+void transaction_abort(struct worker *w, int rc); /* takes back what was begun; rc says why */
 
 void transaction_give_up_oldest(struct worker *w); /* of the appends that are kept */
 size_t transaction_append_size(const struct storage_append *a);
