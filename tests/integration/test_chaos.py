@@ -247,7 +247,7 @@ def test_programs_and_a_server_that_do_anything(server, imd, seed):
     until(chaos.all_answered, "each request is answered", 2 * PATIENCE)
     watcher.call("connect")
     watcher.wait_status(lambda s: s["state"] == "connected", "it is connected again")
-    watcher.result(watcher.send("still at work"))
+    watcher.call("send", {"message": {"content": {"message": "still at work"}}, "timeoutMs": int(PATIENCE * 1000)})
     seq = until(lambda: chaos.last_seq(watcher), "each event has come, or is announced as missing")
     for program in chaos.programs:
         program.check(seq)
