@@ -261,6 +261,15 @@ static void move_down(struct walk *w, uint64_t to)
     w->at = to <= w->after ? w->after + 1 : to < w->at ? to : w->at;
 }
 
+/* What covers first … last is behind the walk now. */
+static void move_past(struct walk *w, uint64_t first, uint64_t last)
+{
+    if (w->r->reverse)
+        move_down(w, first);
+    else
+        move_up(w, last);
+}
+
 /* As many as were asked for: what is behind need not be looked at. */
 static bool is_enough(struct walk *w)
 {
@@ -268,37 +277,20 @@ static bool is_enough(struct walk *w)
     return w->full;
 }
 
-static int events_up(struct walk *w, const struct segment *s)
+static int give_events(struct walk *w, const struct segment *s)
 {
     for (uint32_t i = 0; i < s->count; i++) {
-        const struct storage_event *e = &s->events[i];
+        const struct storage_event *e = &s->events[w->r->reverse ? s->count - 1 - i : i];
         if (!in_range(w, s, e))
             continue;
         int rc = is_wanted(w, e) && is_sane(e, s->len) ? give_event(w, s, e) : SQLITE_OK;
         if (rc != SQLITE_OK || w->full)
             return rc;
-        move_up(w, e->seq);
+        move_past(w, segment_is_gap(s) ? s->first : e->seq, e->seq);
         if (is_enough(w))
             return SQLITE_OK;
     }
-    move_up(w, s->last);
-    return SQLITE_OK;
-}
-
-static int events_down(struct walk *w, const struct segment *s)
-{
-    for (uint32_t i = s->count; i-- > 0;) {
-        const struct storage_event *e = &s->events[i];
-        if (!in_range(w, s, e))
-            continue;
-        int rc = is_wanted(w, e) && is_sane(e, s->len) ? give_event(w, s, e) : SQLITE_OK;
-        if (rc != SQLITE_OK || w->full)
-            return rc;
-        move_down(w, segment_is_gap(s) ? s->first : e->seq);
-        if (is_enough(w))
-            return SQLITE_OK;
-    }
-    move_down(w, s->first);
+    move_past(w, s->first, s->last);
     return SQLITE_OK;
 }
 
@@ -326,7 +318,7 @@ static int tell(struct walk *w, const struct segment *s)
     w->bad = false;
     if (rc != SQLITE_OK || w->full)
         return rc;
-    return w->r->reverse ? events_down(w, s) : events_up(w, s);
+    return give_events(w, s);
 }
 
 static int look_into(struct walk *w, struct segment *s, enum segment_verdict v)
