@@ -1,5 +1,5 @@
 /*
- * Name lookup in a thread that lives for one lookup and hands back an immutable result: getaddrinfo blocks
+ * Name lookup as a task (see task.h), a thread that hands back an immutable result: getaddrinfo blocks
  * (10 s with a silent name server), the loop must not.
  */
 #ifndef IMD_RESOLVE_H
@@ -31,10 +31,5 @@ int resolve_start(struct resolve **out, struct sd_event *ev, const char *host,
 /* Forgets a lookup: done will not be called; the thread ends by itself and its result is thrown away. NULL is
  * fine. */
 void resolve_cancel(struct resolve *r);
-
-/*
- * At exit: waits for no thread. A thread that still sits in getaddrinfo is detached and owns all it touches,
- * so that leaving main is safe and sanitizers stay quiet.
- */
 
 #endif

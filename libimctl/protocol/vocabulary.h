@@ -131,6 +131,7 @@ enum conversation_type { CONVERSATION_TYPES(VOCABULARY_NUMBER) CONVERSATION_TYPE
 #define MESSAGE_DEPTH_MAX 64
 #define MESSAGE_ID_MAX 128 /* bytes */
 #define REQUEST_ID_MAX 256 /* bytes of an id's JSON text */
+#define LINE_FDS_MAX 16    /* file descriptors that may come with a line */
 
 /* The word of a value; never NULL for a value of the enum. Thread: any. */
 const char *message_type_wire(enum message_type t);
