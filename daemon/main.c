@@ -75,6 +75,11 @@ static void io_commit(void *self, size_t n)
     transport_commit(((struct daemon *)self)->transport, n);
 }
 
+static bool io_append(void *self, struct send_block *b, size_t len)
+{
+    return transport_append(((struct daemon *)self)->transport, b, len);
+}
+
 static bool io_congested(void *self)
 {
     return transport_congested(((struct daemon *)self)->transport);
@@ -172,6 +177,11 @@ static enum error link_send(void *self, struct link_send *s)
 static enum error link_compose(void *self, struct link_send *s, struct link_frame *out)
 {
     return session_compose(((struct daemon *)self)->session, s, out, now_of(self));
+}
+
+static enum error link_send_composed(void *self, struct link_send *s, struct link_frame *f)
+{
+    return session_send_composed(((struct daemon *)self)->session, s, f, now_of(self));
 }
 
 static void link_queued(void *self)
@@ -480,6 +490,7 @@ static int make_session(struct daemon *d)
                                   .open = io_open,
                                   .reserve = io_reserve,
                                   .commit = io_commit,
+                                  .append = io_append,
                                   .congested = io_congested,
                                   .ping = io_ping,
                                   .close = io_close,
@@ -498,6 +509,7 @@ static int make_hub(struct daemon *d)
     struct link l = {.self = d,
                      .send = link_send,
                      .compose = link_compose,
+                     .send_composed = link_send_composed,
                      .queued = link_queued,
                      .connect = link_connect,
                      .disconnect = link_disconnect,

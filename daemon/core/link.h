@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct encode_files; /* of a line, see encode.h */
 struct json_writer;
 struct link_answer;
 struct outbox_entry; /* see storage.h */
@@ -26,9 +27,10 @@ struct link_call {
 /* A send as the hub hands it over. */
 struct link_send {
     const struct scan *line;
-    uint32_t message;       /* token of the message object in it */
-    uint64_t timeout_ms;    /* how long to wait for the ack; 0: the configured AckTimeout */
-    struct link_call *call; /* told the answer */
+    uint32_t message;           /* token of the message object in it */
+    struct encode_files *files; /* that came with it; of `compose` only; NULL: none */
+    uint64_t timeout_ms;        /* how long to wait for the ack; 0: the configured AckTimeout */
+    struct link_call *call;     /* told the answer */
     /* Filled when it is refused at once: what is wrong, for error.message and error.data */
     char detail[160];
     const char *limit; /* ERROR_BUSY: the name of the limit that is reached */
@@ -36,7 +38,8 @@ struct link_send {
 
 /* A message as it goes to the server. */
 struct link_frame {
-    uint8_t *bytes; /* malloc'ed; the caller frees it */
+    void *block;    /* in which it lies; malloc'ed; the caller frees it */
+    uint8_t *bytes; /* where its files are missing, the caller fills them in */
     size_t len;
     char message_id[MESSAGE_ID_MAX]; /* no NUL behind it */
     size_t message_id_len;
@@ -51,6 +54,9 @@ struct link {
     /* The same message, not sent but made into a frame; needs no connection. s->call and s->timeout_ms are
      * not used. */
     enum error (*compose)(void *self, struct link_send *s, struct link_frame *out);
+    /* As send, for a frame that was composed; s->line and s->message are not used. Takes f->block over, and
+     * clears it, unless it is refused. */
+    enum error (*send_composed)(void *self, struct link_send *s, struct link_frame *f);
     void (*queued)(void *self); /* a message was put into the outbox: posted, perhaps not on disk yet */
     void (*connect)(void *self);
     void (*disconnect)(void *self);

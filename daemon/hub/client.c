@@ -6,6 +6,7 @@
 #include "client.h"
 
 #include "log.h"
+#include "passed.h"
 #include "request.h"
 #include "state.h"
 
@@ -69,6 +70,12 @@ static void set_throttled(struct client *c, bool on)
     c->hub->throttled_count += on ? 1 : -1u;
 }
 
+static void drop_passed(struct client *c)
+{
+    passed_discard(c->passed);
+    c->passed = NULL;
+}
+
 void client_close(struct client *c, const char *why)
 {
     if (c->closed)
@@ -80,6 +87,7 @@ void client_close(struct client *c, const char *why)
     loop_source_remove(c->hub->loop, &c->source);
     close(c->fd);
     client_forget_consumer(c);
+    drop_passed(c);
     replay_end(c);
     for (struct call *call = c->calls; call; call = call->next)
         call->client = NULL;
@@ -312,17 +320,20 @@ void client_flush(struct client *c)
 
 /* ---- Reading ---- */
 
-/* A server that does not read holds up those who send, and nobody else; the store likewise. */
+/* A message that is not ready holds up those behind it. A server that does not read holds up those who send,
+ * and nobody else; the store likewise. */
 static bool must_throttle(const struct client *c)
 {
     const struct hub *h = c->hub;
 
-    return client_replies(c) > CLIENT_REPLIES_HIGH || (c->sends && h->link.congested(h->link.self)) ||
+    return c->loading || client_replies(c) > CLIENT_REPLIES_HIGH ||
+           (c->sends && h->link.congested(h->link.self)) ||
            (c->stores && h->stored_calls >= STORED_CALLS_HIGH);
 }
 
 static void handle_lines(struct client *c)
 {
+    struct passed *passed;
     enum line_result r;
     char *line;
     size_t len;
@@ -334,30 +345,39 @@ static void handle_lines(struct client *c)
             return;
         }
         r = line_reader_next(&c->reader, &line, &len);
-        if (r == LINE_NONE)
+        if (r == LINE_NONE) {
+            if (c->passed && c->reader.skipping)
+                drop_passed(c);
             return;
+        }
+        passed = c->passed ? passed_of_line(c) : NULL;
         if (r == LINE_TOO_LONG)
-            request_too_long(c->hub, c);
+            request_too_long(c->hub, c, passed);
         else
-            request_handle(c->hub, c, line, len);
+            request_handle(c->hub, c, line, len, passed);
     }
 }
 
 static void read_once(struct client *c)
 {
-    char *room;
-    size_t size;
+    struct passed_room descriptors;
+    struct iovec room;
+    struct msghdr m = {.msg_iov = &room, .msg_iovlen = 1};
     ssize_t n;
 
-    if (line_reader_room(&c->reader, &room, &size) < 0) {
+    if (line_reader_room(&c->reader, (char **)&room.iov_base, &room.iov_len) < 0) {
         client_close(c, "no memory for its request");
         return;
     }
+    passed_prepare(c, &m, &descriptors);
     do
-        n = recv(c->fd, room, size, MSG_DONTWAIT);
+        n = recvmsg(c->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     while (n < 0 && errno == EINTR);
     if (n > 0) {
+        c->received += (size_t)n;
         line_reader_filled(&c->reader, (size_t)n);
+        if (m.msg_controllen || m.msg_flags & MSG_CTRUNC)
+            passed_take(c, &m);
         handle_lines(c);
     } else if (n == 0 || errno != EAGAIN || c->gone) {
         c->eof = true;

@@ -53,12 +53,15 @@ struct client {
     char *consumer; /* the name of the one that it is; NUL-terminated; NULL: none */
     char *opening;  /* of the one that it will be when the store has found it; NULL: none */
     struct call *calls;
-    uint64_t progress_ms; /* when its socket last took something, or had taken all */
+    uint64_t received;     /* bytes of its stream */
+    struct passed *passed; /* descriptors that came with a line that is not handled yet; NULL: none */
+    uint64_t progress_ms;  /* when its socket last took something, or had taken all */
     int fd;
     bool eof;       /* it will send nothing more */
     bool gone;      /* and reads nothing more: no longer watched, only what it asked before is still done */
     bool blocked;   /* its socket is full */
     bool throttled; /* not read: its replies, or the frames to the server, wait */
+    bool loading;   /* a message of its waits for its files: likewise */
     bool sends;     /* has sent: what holds up frames to the server holds it up too */
     bool stores;    /* has asked for what the store does: likewise */
     bool closed;

@@ -811,6 +811,8 @@ void hub_free(struct hub *h)
     sd_event_source_unref(h->stall_timer);
     sd_event_source_unref(h->pause_timer);
     sd_event_source_unref(h->journal_timer);
+    loading_forget(h);
+    passed_forget(h);
     journal_deinit(h);
     ring_deinit(&h->ring);
     scan_deinit(&h->scan);

@@ -21,6 +21,7 @@ struct request {
     uint32_t params; /* token; 0: none */
     char detail[160];
     const char *limit;
+    struct passed *passed; /* descriptors that came with the line; whoever takes them clears it; NULL: none */
 };
 
 enum error handle_hello(struct request *r); /* method_link.c */
@@ -57,10 +58,11 @@ struct json_writer *result_begin(struct request *r);
 void result_end(struct request *r, struct json_writer *w);
 
 /* The same for a call, which ends with it: call_result_begin, also when that gives NULL (nobody waits), then
- * call_result_end; or call_refuse. */
+ * call_result_end; or one of call_refuse. */
 struct json_writer *call_result_begin(struct call *call);
 void call_result_end(struct call *call, struct json_writer *w);
-void call_refuse(struct call *call, enum error e, const char *limit);
+void call_refuse(struct call *call, enum error e, const char *detail, const char *limit);
+void call_refuse_stored(struct call *call, enum error e, const char *limit); /* says what the storage said */
 
 /* `"error":{"code":…,"message":…,"data":{"reason":…`: to be continued, and closed by `}}`. */
 void write_error_head(struct json_writer *w, enum error e, const char *detail);

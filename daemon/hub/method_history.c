@@ -70,7 +70,7 @@ static void search_refuse(struct search *q, enum error e, const char *limit)
 {
     struct hub *h = q->call->hub;
 
-    call_refuse(q->call, e, limit);
+    call_refuse_stored(q->call, e, limit);
     search_free(q);
     reading_end(h);
 }

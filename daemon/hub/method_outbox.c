@@ -40,7 +40,7 @@ static void listed(struct storage_request *r)
     if (!r->error && q->list.id_len && !q->list.count)
         r->error = ERROR_NOT_FOUND;
     if (r->error) {
-        call_refuse(q->call, r->error, NULL);
+        call_refuse_stored(q->call, r->error, NULL);
     } else {
         w = call_result_begin(q->call);
         if (w) {
@@ -66,7 +66,7 @@ static void list_start(struct reading *reading)
 
     if (h->storage.post(h->storage.self, &q->list.request) == 0)
         return;
-    call_refuse(q->call, ERROR_BUSY, "store");
+    call_refuse_stored(q->call, ERROR_BUSY, "store");
     free(q);
     reading_end(h);
 }
@@ -114,7 +114,7 @@ static void cancelled(struct storage_request *r)
     struct cancelling *q = (struct cancelling *)r;
 
     if (r->error) {
-        call_refuse(q->call, r->error, NULL);
+        call_refuse_stored(q->call, r->error, NULL);
     } else {
         hub_outbox_changed(q->call->hub, &q->cancel.entry);
         call_result_end(q->call, call_result_begin(q->call));
@@ -144,7 +144,7 @@ enum error handle_outbox_cancel(struct request *r)
     q->cancel.entry.id_len = (uint16_t)len;
     q->cancel.entry.changed_ms = loop_wall_ms(h->loop);
     if (h->storage.post(h->storage.self, &q->cancel.request) < 0) {
-        call_refuse(q->call, ERROR_BUSY, "store");
+        call_refuse_stored(q->call, ERROR_BUSY, "store");
         free(q);
     }
     return ERROR_NONE;

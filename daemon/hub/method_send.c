@@ -1,5 +1,7 @@
-/* Methods: send, at once or through the outbox. */
+/* Methods: send, at once or through the outbox; with files or without. */
 #include "method.h"
+
+#include "loading.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,6 +51,19 @@ static bool is_held_up(struct request *r)
     return false;
 }
 
+/* A call that waits for the server's answer; NULL: too many do. */
+static struct call *answered_call(struct request *r)
+{
+    struct call *call = hub_call_new(r->hub, r->client, r->id, r->id_len);
+
+    if (!call) {
+        r->limit = "MaxPending";
+        return NULL;
+    }
+    call->link.answered = send_answered;
+    return call;
+}
+
 static enum error send_now(struct request *r, struct link_send *s)
 {
     struct hub *h = r->hub;
@@ -59,12 +74,9 @@ static enum error send_now(struct request *r, struct link_send *s)
         r->limit = "send queue";
         return ERROR_BUSY;
     }
-    call = hub_call_new(h, r->client, r->id, r->id_len);
-    if (!call) {
-        r->limit = "MaxPending";
+    call = answered_call(r);
+    if (!call)
         return ERROR_BUSY;
-    }
-    call->link.answered = send_answered;
     s->call = &call->link;
     e = h->link.send(h->link.self, s);
     if (e)
@@ -82,7 +94,7 @@ struct queueing {
 
 static void queueing_free(struct queueing *q)
 {
-    free(q->frame.bytes);
+    free(q->frame.block);
     free(q);
 }
 
@@ -95,7 +107,7 @@ static void queue_done(struct storage_request *r)
     if (!r->error && !q->queue.known)
         hub_outbox_changed(call->hub, &q->queue.entry);
     if (r->error) {
-        call_refuse(call, r->error, r->error == ERROR_BUSY ? "OutboxMax" : NULL);
+        call_refuse_stored(call, r->error, r->error == ERROR_BUSY ? "OutboxMax" : NULL);
     } else {
         w = call_result_begin(call);
         if (w)
@@ -119,16 +131,24 @@ static void queue_fill(struct queueing *q, struct hub *h, uint64_t expires_ms)
     e->expires_ms = now_ms + (int64_t)expires_ms;
 }
 
-static enum error queue_post(struct request *r, struct queueing *q)
+/* Takes the frame over and, unless it is refused, the call. */
+static enum error queue_frame(struct call *call, struct link_frame *f, uint64_t expires_ms,
+                              const char **limit)
 {
-    struct hub *h = r->hub;
+    struct hub *h = call->hub;
+    struct queueing *q = calloc(1, sizeof *q);
 
-    q->call = stored_call(r);
-    if (!q->call)
+    if (!q) {
+        *limit = "memory";
         return ERROR_BUSY;
+    }
+    q->call = call;
+    q->frame = *f;
+    f->block = NULL;
+    queue_fill(q, h, expires_ms);
     if (h->storage.post(h->storage.self, &q->queue.request) < 0) {
-        hub_call_free(q->call);
-        r->limit = "store";
+        queueing_free(q);
+        *limit = "store";
         return ERROR_BUSY;
     }
     h->link.queued(h->link.self);
@@ -137,20 +157,123 @@ static enum error queue_post(struct request *r, struct queueing *q)
 
 static enum error send_later(struct request *r, struct link_send *s, uint64_t expires_ms)
 {
-    struct queueing *q = calloc(1, sizeof *q);
-    enum error e;
+    struct link_frame frame;
+    struct call *call;
+    enum error e = r->hub->link.compose(r->hub->link.self, s, &frame);
 
-    if (!q) {
-        s->limit = "memory";
+    if (e)
+        return e;
+    call = stored_call(r);
+    e = call ? queue_frame(call, &frame, expires_ms, &r->limit) : ERROR_BUSY;
+    if (e && call)
+        hub_call_free(call);
+    free(frame.block);
+    return e;
+}
+
+/* ---- With files: they are read first ---- */
+
+struct file_send {
+    struct loading loading; /* its first member */
+    struct call *call;
+    bool queue;
+    uint64_t timeout_ms, expires_ms;
+};
+
+static void finish_send(struct file_send *f)
+{
+    struct loading *l = &f->loading;
+    struct hub *h = f->call->hub;
+    struct link_send s = {.timeout_ms = f->timeout_ms, .call = &f->call->link};
+    enum error e = l->error;
+
+    h->counters.files += e ? 0 : l->files.used;
+    if (!e && f->queue)
+        e = queue_frame(f->call, &l->frame, f->expires_ms, &s.limit);
+    else if (!e)
+        e = h->link.send_composed(h->link.self, &s, &l->frame);
+    if (e)
+        call_refuse(f->call, e, l->error ? l->detail : s.detail, s.limit);
+}
+
+/* What the client wrote behind it has waited. */
+static void files_loaded(struct loading *l)
+{
+    struct file_send *f = (struct file_send *)l;
+    struct client *c = f->call->client;
+
+    if (c)
+        c->loading = false;
+    finish_send(f);
+    if (c)
+        client_resume(c);
+}
+
+static void file_send_free(struct file_send *f)
+{
+    free(f->loading.frame.block);
+    free(f);
+}
+
+/* Takes f over. The client is not read until the files are. */
+static enum error begin_loading(struct request *r, struct file_send *f)
+{
+    struct call *call = f->call = f->queue ? stored_call(r) : answered_call(r);
+
+    if (!call) {
+        file_send_free(f);
         return ERROR_BUSY;
     }
-    e = r->hub->link.compose(r->hub->link.self, s, &q->frame);
-    if (!e) {
-        queue_fill(q, r->hub, expires_ms);
-        e = queue_post(r, q);
-    }
+    f->loading.loaded = files_loaded;
+    f->loading.passed = r->passed;
+    r->passed = NULL;
+    r->client->loading = loading_start(r->hub, &f->loading) == 0;
+    if (r->client->loading)
+        return ERROR_NONE;
+    hub_call_free(call);
+    r->limit = "threads";
+    return ERROR_BUSY;
+}
+
+/* What can be known before anything is read. */
+static enum error check_files(struct request *r, bool queue)
+{
+    struct hub *h = r->hub;
+
+    if (!queue && h->link.state(h->link.self) != LINK_CONNECTED)
+        return ERROR_NOT_CONNECTED;
+    if (!queue && is_held_up(r))
+        r->limit = "send queue";
+    else if (r->passed->lost)
+        r->limit = "file descriptors";
+    else if (!loading_allowed(h, r->client->uid))
+        r->limit = "files";
+    return r->limit ? ERROR_BUSY : ERROR_NONE;
+}
+
+static enum error send_files(struct request *r, struct link_send *s, bool queue, uint64_t expires_ms)
+{
+    struct hub *h = r->hub;
+    enum error e = check_files(r, queue);
+    struct file_send *f;
+
     if (e)
-        queueing_free(q);
+        return e;
+    f = calloc(1, sizeof *f);
+    if (!f) {
+        r->limit = "memory";
+        return ERROR_BUSY;
+    }
+    f->queue = queue;
+    f->timeout_ms = s->timeout_ms;
+    f->expires_ms = expires_ms;
+    s->files = &f->loading.files;
+    e = passed_measure(r->passed, h->options.max_message, s->files, r->detail, sizeof r->detail);
+    if (!e)
+        e = h->link.compose(h->link.self, s, &f->loading.frame);
+    if (!e)
+        return begin_loading(r, f);
+    free(f);
     return e;
 }
 
@@ -173,7 +296,10 @@ enum error handle_send(struct request *r)
         return request_invalid(r, "\"%s\" has no meaning here", queue ? "timeoutMs" : "expiresMs");
     if (!s.message || r->scan->tokens[s.message].type != SCAN_OBJECT)
         return request_invalid(r, "\"%s\" is required and must be an object", "message");
-    e = queue ? send_later(r, &s, expires_ms) : send_now(r, &s);
+    if (r->passed)
+        e = send_files(r, &s, queue, expires_ms);
+    else
+        e = queue ? send_later(r, &s, expires_ms) : send_now(r, &s);
     if (e && !*r->detail)
         snprintf(r->detail, sizeof r->detail, "%s", s.detail);
     if (e && !r->limit)

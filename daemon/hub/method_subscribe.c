@@ -171,7 +171,7 @@ static void consumer_opened(struct storage_request *r)
         c->opening = NULL;
     }
     if (e) {
-        call_refuse(q->call, e, e == ERROR_BUSY ? "consumers" : NULL);
+        call_refuse_stored(q->call, e, e == ERROR_BUSY ? "consumers" : NULL);
     } else {
         w = call_result_begin(q->call);
         if (w)
@@ -321,7 +321,7 @@ static void acked(struct storage_request *r)
     if (ack_again(q))
         return;
     if (r->error)
-        call_refuse(q->call, r->error, NULL);
+        call_refuse_stored(q->call, r->error, NULL);
     else
         call_result_end(q->call, call_result_begin(q->call));
     free(q);

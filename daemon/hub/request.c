@@ -74,7 +74,14 @@ void call_result_end(struct call *call, struct json_writer *w)
     hub_call_free(call);
 }
 
-void call_refuse(struct call *call, enum error e, const char *limit)
+void call_refuse(struct call *call, enum error e, const char *detail, const char *limit)
+{
+    if (call->client)
+        answer_error(call->client, call->id, call->id_len, e, detail, limit);
+    hub_call_free(call);
+}
+
+void call_refuse_stored(struct call *call, enum error e, const char *limit)
 {
     struct storage_report report;
     char detail[sizeof report.detail + 64] = "";
@@ -84,18 +91,17 @@ void call_refuse(struct call *call, enum error e, const char *limit)
         snprintf(detail, sizeof detail, "cannot be stored or read now%s%s", *report.detail ? ": " : "",
                  report.detail);
     }
-    if (call->client)
-        answer_error(call->client, call->id, call->id_len, e, detail, limit);
-    hub_call_free(call);
+    call_refuse(call, e, detail, limit);
 }
 
-void request_too_long(struct hub *h, struct client *c)
+void request_too_long(struct hub *h, struct client *c, struct passed *passed)
 {
     char detail[80];
 
     h->counters.requests++;
     snprintf(detail, sizeof detail, "the line is longer than MaxLine (%zu bytes)", h->options.max_line);
     answer_error(c, "null", 4, ERROR_TOO_LARGE, detail, NULL);
+    passed_discard(passed);
 }
 
 void request_refuse_client(struct client *c, const char *limit)
@@ -331,24 +337,32 @@ static void answer_invalid(struct request *r, enum error error, const char *wron
     answer_error(r->client, r->id_len ? r->id : "null", r->id_len ? r->id_len : 4, error, wrong, NULL);
 }
 
-void request_handle(struct hub *h, struct client *c, const char *line, size_t len)
+static void handle(struct request *r, const char *line, size_t len)
 {
-    struct request r = {.hub = h, .client = c, .scan = &h->scan};
+    struct hub *h = r->hub;
     struct envelope e;
     enum scan_result scanned = scan_text(&h->scan, line, len, SCAN_DEPTH_MAX);
-    const char *wrong = h->scan.count ? open_request(&r, &e) : NULL;
+    const char *wrong = h->scan.count ? open_request(r, &e) : NULL;
     enum error error;
 
     h->counters.requests++;
     if (scanned != SCAN_OK) {
-        answer_invalid(&r, SCAN_ERRORS[scanned], h->scan.error);
+        answer_invalid(r, SCAN_ERRORS[scanned], h->scan.error);
         return;
     }
     if (wrong) {
-        answer_invalid(&r, ERROR_INVALID_REQUEST, wrong);
+        answer_invalid(r, ERROR_INVALID_REQUEST, wrong);
         return;
     }
-    error = call_method(&r, &e);
+    error = call_method(r, &e);
     if (error)
-        answer_error(c, r.id, r.id_len, error, r.detail, r.limit);
+        answer_error(r->client, r->id, r->id_len, error, r->detail, r->limit);
+}
+
+void request_handle(struct hub *h, struct client *c, const char *line, size_t len, struct passed *passed)
+{
+    struct request r = {.hub = h, .client = c, .scan = &h->scan, .passed = passed};
+
+    handle(&r, line, len);
+    passed_discard(r.passed);
 }

@@ -5,8 +5,10 @@
 #include "client.h"
 #include "hub.h"
 #include "journal.h"
+#include "loading.h"
 #include "loop.h"
 #include "reading.h"
+#include "passed.h"
 #include "ring.h"
 #include "scan.h"
 #include "storage.h"
@@ -32,7 +34,8 @@ struct sd_event_source;
     X(pauses, "pauses")            /* times the server was not read for a slow subscriber's sake … */ \
     X(store_pauses, "storePauses") /* … for the disk's sake */                                        \
     X(replays, "replays")          /* subscribers that were fed from the store */                       \
-    X(pages, "pages")              /* that they were fed with */
+    X(pages, "pages")              /* that they were fed with */                                        \
+    X(files, "files")              /* files that were read into messages */
 
 struct hub_counters {
 #define COUNTER_MEMBER(member, name) uint64_t member;
@@ -69,8 +72,10 @@ struct hub {
     struct client *graveyard; /* closed in this turn; freed at its end */
     int fds_max;              /* RLIMIT_NOFILE */
     struct readings readings;
-    struct client *starved; /* their replay waits for room, the longest first; doubly linked */
-    size_t page_bytes;      /* of replays */
+    struct passed *passed;    /* file descriptors of lines; doubly linked */
+    struct loading *loadings; /* doubly linked */
+    struct client *starved;   /* their replay waits for room, the longest first; doubly linked */
+    size_t page_bytes;        /* of replays */
     unsigned page_count, pages_reading;
     unsigned client_count, throttled_count;
     struct hub_user *users;

@@ -33,14 +33,19 @@ static struct record *record_at(struct send_block *b, size_t at)
     return (struct record *)(void *)(b->records + at);
 }
 
-static struct send_block *block_new(size_t need)
+static struct send_block *block_new(size_t size)
 {
-    size_t size = need > BLOCK_SIZE ? need : BLOCK_SIZE;
     struct send_block *b = malloc(sizeof(*b) + size);
 
     if (b)
         *b = (struct send_block){.size = size};
     return b;
+}
+
+static void add_block(struct send_queue *q, struct send_block *b)
+{
+    *(q->last ? &q->last->next : &q->first) = b;
+    q->last = b;
 }
 
 void send_queue_deinit(struct send_queue *q)
@@ -60,11 +65,10 @@ uint8_t *send_queue_reserve(struct send_queue *q, size_t n)
     size_t need = record_size(n);
 
     if (!q->last || q->last->size - q->last->fill < need) {
-        struct send_block *b = block_new(need);
+        struct send_block *b = block_new(need > BLOCK_SIZE ? need : BLOCK_SIZE);
         if (!b)
             return NULL;
-        *(q->last ? &q->last->next : &q->first) = b;
-        q->last = b;
+        add_block(q, b);
     }
     return record_at(q->last, q->last->fill)->bytes;
 }
@@ -83,17 +87,36 @@ static void drop_empty_blocks(struct send_queue *q)
         q->first->at = q->first->fill = 0;
 }
 
-void send_queue_commit(struct send_queue *q, size_t n)
+static void fill_record(struct send_queue *q, size_t n)
 {
     struct send_block *b = q->last;
 
-    if (n == 0) {
-        drop_empty_blocks(q);
-        return;
-    }
     record_at(b, b->fill)->len = n;
     b->fill += record_size(n);
     q->bytes += n;
+}
+
+void send_queue_commit(struct send_queue *q, size_t n)
+{
+    if (n == 0)
+        drop_empty_blocks(q);
+    else
+        fill_record(q, n);
+}
+
+struct send_block *send_block_new(size_t n, uint8_t **bytes)
+{
+    struct send_block *b = n > SIZE_MAX / 2 ? NULL : block_new(record_size(n));
+
+    if (b)
+        *bytes = record_at(b, 0)->bytes;
+    return b;
+}
+
+void send_queue_append(struct send_queue *q, struct send_block *b, size_t len)
+{
+    add_block(q, b);
+    fill_record(q, len);
 }
 
 struct send_piece send_queue_peek(struct send_queue *q, size_t max)

@@ -21,6 +21,13 @@ struct send_queue {
 
 void send_queue_deinit(struct send_queue *q); /* empties it; it may be used again */
 
+/*
+ * A message that is made outside of any queue: room for n bytes at *bytes. It may be appended whole, which
+ * takes it over; else free() gives it back. NULL: no memory.
+ */
+struct send_block *send_block_new(size_t n, uint8_t **bytes);
+void send_queue_append(struct send_queue *q, struct send_block *b, size_t len); /* len: 1 to n */
+
 /* Room for a message of up to n bytes; NULL: no memory. Then exactly one commit; 0 takes it back. */
 uint8_t *send_queue_reserve(struct send_queue *q, size_t n);
 void send_queue_commit(struct send_queue *q, size_t n);

@@ -11,6 +11,7 @@
 #include "log.h"
 #include "pending.h"
 #include "scan.h"
+#include "send_queue.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -370,24 +371,31 @@ static void uuid_make(struct session *s, char out[UUID_LENGTH + 1])
 struct draft {
     const struct scan *line;
     uint32_t message;
+    struct encode_files *files;
     char id[UUID_LENGTH + 1];    /* which it gets if it has none */
     struct encode_message known; /* once encoded: the id that it has */
     struct encode_error error;
     size_t size; /* of the frame */
 };
 
-static size_t draft_bound(const struct session *s, const struct draft *d)
+static struct encode_defaults defaults_of(const struct session *s, const struct draft *d,
+                                          struct session_time now)
 {
-    size_t from = s->options.user_id ? strlen(s->options.user_id) : 0;
+    return (struct encode_defaults){
+        .message_id = d->id, .from = s->options.user_id, .sent_time_ms = now.wall_ms, .files = d->files};
+}
 
-    return encode_bound(d->line, d->message) + ENCODE_MESSAGE_EXTRA + from;
+static size_t draft_bound(const struct session *s, const struct draft *d, struct session_time now)
+{
+    struct encode_defaults defaults = defaults_of(s, d, now);
+
+    return encode_message_bound(d->line, d->message, &defaults);
 }
 
 static enum error draft_encode(const struct session *s, struct draft *d, uint8_t *room, size_t bound,
                                struct session_time now)
 {
-    struct encode_defaults defaults = {
-        .message_id = d->id, .from = s->options.user_id, .sent_time_ms = now.wall_ms};
+    struct encode_defaults defaults = defaults_of(s, d, now);
     struct encode_buffer b = {.at = room, .end = room + bound};
 
     if (encode_message(d->line, d->message, &defaults, &b, &d->known, &d->error) < 0)
@@ -399,7 +407,7 @@ static enum error draft_encode(const struct session *s, struct draft *d, uint8_t
 /* Encodes straight into the send queue. Without error, it is to be committed or taken back by the caller. */
 static enum error draft_place(struct session *s, struct draft *d, struct session_time now)
 {
-    size_t bound = draft_bound(s, d);
+    size_t bound = draft_bound(s, d, now);
     uint8_t *room = s->transport.reserve(s->transport.self, bound);
     enum error error;
 
@@ -425,14 +433,13 @@ static enum error refuse_size(struct link_send *r)
     return refuse(r, ERROR_TOO_LARGE, NULL, "the message is larger than MaxMessage");
 }
 
-static enum error add_pending(struct session *s, struct link_send *r, const struct encode_message *m,
+static enum error add_pending(struct session *s, struct link_send *r, const char *id, size_t id_len,
                               struct session_time now)
 {
     uint64_t timeout_ms = r->timeout_ms ? r->timeout_ms : s->options.ack_timeout_ms;
     uint64_t now_us = s->transport.clock_us(s->transport.self);
 
-    switch (pending_add(&s->pending, m->message_id, m->message_id_len, r->call, now.now_ms + timeout_ms,
-                        now_us)) {
+    switch (pending_add(&s->pending, id, id_len, r->call, now.now_ms + timeout_ms, now_us)) {
     case PENDING_ADDED:
         return ERROR_NONE;
     case PENDING_FULL:
@@ -444,24 +451,35 @@ static enum error add_pending(struct session *s, struct link_send *r, const stru
                   "this messageId is waiting for its answer, or was answered lately");
 }
 
-enum error session_send(struct session *s, struct link_send *r, struct session_time now)
+/* Whether anything can be sent now. */
+static enum error check_open(struct session *s, struct link_send *r)
 {
-    struct draft d;
-    enum error error;
-
     if (s->shutting_down)
         return refuse(r, ERROR_NOT_CONNECTED, NULL, "imd is being stopped; nothing was sent");
     if (!s->transport_open)
         return refuse(r, ERROR_NOT_CONNECTED, NULL, error_sentence(ERROR_NOT_CONNECTED));
     if (s->pending.waiting_count >= s->pending.waiting_max)
         return refuse(r, ERROR_BUSY, "MaxPending", "too many messages wait for the server's answer");
+    return ERROR_NONE;
+}
+
+enum error session_send(struct session *s, struct link_send *r, struct session_time now)
+{
+    struct draft d;
+    enum error error = check_open(s, r);
+
+    if (error)
+        return error;
     d.line = r->line;
     d.message = r->message;
+    d.files = NULL;
     uuid_make(s, d.id);
     error = draft_place(s, &d, now);
     if (error)
         return refuse(r, error, NULL, d.error.detail);
-    error = d.size > s->options.message_max ? refuse_size(r) : add_pending(s, r, &d.known, now);
+    error = d.size > s->options.message_max
+                ? refuse_size(r)
+                : add_pending(s, r, d.known.message_id, d.known.message_id_len, now);
     s->transport.commit(s->transport.self, error ? 0 : d.size);
     s->counters.frames_out += !error;
     return error;
@@ -470,12 +488,13 @@ enum error session_send(struct session *s, struct link_send *r, struct session_t
 enum error session_compose(struct session *s, struct link_send *r, struct link_frame *out,
                            struct session_time now)
 {
-    struct draft d = {.line = r->line, .message = r->message};
-    size_t bound = draft_bound(s, &d);
-    _cleanup_(freep) uint8_t *room = malloc(bound);
+    struct draft d = {.line = r->line, .message = r->message, .files = r->files};
+    size_t bound = draft_bound(s, &d, now);
+    uint8_t *room;
+    _cleanup_(freep) struct send_block *block = send_block_new(bound, &room);
     enum error error;
 
-    if (!room)
+    if (!block)
         return refuse(r, ERROR_BUSY, "memory", "no memory for the message");
     uuid_make(s, d.id);
     error = draft_encode(s, &d, room, bound, now);
@@ -483,9 +502,30 @@ enum error session_compose(struct session *s, struct link_send *r, struct link_f
         return refuse(r, error, NULL, d.error.detail);
     if (d.size > s->options.message_max)
         return refuse_size(r);
-    *out = (struct link_frame){.bytes = room, .len = d.size, .message_id_len = d.known.message_id_len};
+    *out = (struct link_frame){
+        .block = block, .bytes = room, .len = d.size, .message_id_len = d.known.message_id_len};
     memcpy(out->message_id, d.known.message_id, d.known.message_id_len);
-    room = NULL;
+    block = NULL;
+    return ERROR_NONE;
+}
+
+enum error session_send_composed(struct session *s, struct link_send *r, struct link_frame *f,
+                                 struct session_time now)
+{
+    enum error error = check_open(s, r);
+    struct pending_entry *e;
+
+    if (!error)
+        error = add_pending(s, r, f->message_id, f->message_id_len, now);
+    if (error)
+        return error;
+    if (!s->transport.append(s->transport.self, f->block, f->len)) {
+        e = pending_find(&s->pending, f->message_id, f->message_id_len);
+        pending_abandon(&s->pending, e);
+        return refuse(r, ERROR_NOT_CONNECTED, NULL, error_sentence(ERROR_NOT_CONNECTED));
+    }
+    f->block = NULL;
+    s->counters.frames_out++;
     return ERROR_NONE;
 }
 

@@ -51,6 +51,7 @@ struct session_transport {
     void (*open)(void *self);
     uint8_t *(*reserve)(void *self, size_t n);
     void (*commit)(void *self, size_t n);
+    bool (*append)(void *self, struct send_block *b, size_t len);
     bool (*congested)(void *self);
     void (*ping)(void *self);
     void (*close)(void *self, unsigned code, enum link_reason reason);
@@ -91,6 +92,8 @@ uint64_t session_deadline(const struct session *s);
 enum error session_send(struct session *s, struct link_send *r, struct session_time now);
 enum error session_compose(struct session *s, struct link_send *r, struct link_frame *out,
                            struct session_time now);
+enum error session_send_composed(struct session *s, struct link_send *r, struct link_frame *f,
+                                 struct session_time now);
 void session_connect(struct session *s, struct session_time now);
 /* Also: a signal of DisconnectSignals came, or a close code of NoReconnectCodes. */
 void session_disconnect(struct session *s, enum link_reason reason, struct session_time now);

@@ -775,14 +775,27 @@ uint8_t *transport_reserve(struct transport *t, size_t n)
     return t->state == OPEN ? send_queue_reserve(&t->queue, n) : NULL;
 }
 
-void transport_commit(struct transport *t, size_t n)
+static void message_queued(struct transport *t)
 {
-    send_queue_commit(&t->queue, n);
-    if (n == 0)
-        return;
     if (t->queue.bytes >= TRANSPORT_QUEUE_HIGH)
         t->congested = true;
     want_writable(t);
+}
+
+void transport_commit(struct transport *t, size_t n)
+{
+    send_queue_commit(&t->queue, n);
+    if (n > 0)
+        message_queued(t);
+}
+
+bool transport_append(struct transport *t, struct send_block *b, size_t len)
+{
+    if (t->state != OPEN)
+        return false;
+    send_queue_append(&t->queue, b, len);
+    message_queued(t);
+    return true;
 }
 
 bool transport_congested(const struct transport *t)

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct loop;
+struct send_block;
 struct transport;
 
 /* All strings and arrays are copied. */
@@ -74,6 +75,10 @@ void transport_open(struct transport *t);
  */
 uint8_t *transport_reserve(struct transport *t, size_t n);
 void transport_commit(struct transport *t, size_t n);
+
+/* The same for a message of len bytes in a block of its own (see send_queue.h), which is taken over. false:
+ * not open; the block stays the caller's. */
+bool transport_append(struct transport *t, struct send_block *b, size_t len);
 bool transport_congested(const struct transport *t);
 
 /* A websocket PING, ahead of queued messages, or between the fragments of a long one. */

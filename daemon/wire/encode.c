@@ -207,14 +207,21 @@ static bool base64_open(const struct scan *s, uint32_t token, uint8_t *scratch, 
 
 /* ---- Objects that stand for something else ---- */
 
-/* They return the end of what was written, or NULL with *e filled. */
-typedef uint8_t *special_writer(const struct scan *s, uint32_t value, uint8_t *at, struct encode_error *e);
+/* Where a value goes, beside the place itself. */
+struct target {
+    const uint8_t *start;       /* of the frame */
+    struct encode_files *files; /* NULL: none came with the line */
+    struct encode_error *error;
+};
+
+/* They return the end of what was written, or NULL with the error filled. */
+typedef uint8_t *special_writer(const struct scan *s, uint32_t value, uint8_t *at, const struct target *t);
 
 /* The text around the base64 is longer than a header: room for scratch behind the longest one. */
 #define SPECIAL_SCRATCH (FAMILY_HEADER_MAX + 1)
 static_assert(SPECIAL_SCRATCH <= sizeof("{\"$bin\":\"\"}") - 1, "encode_bound has room for the scratch");
 
-static uint8_t *put_bin(const struct scan *s, uint32_t value, uint8_t *at, struct encode_error *e)
+static uint8_t *put_bin(const struct scan *s, uint32_t value, uint8_t *at, const struct target *t)
 {
     struct base64 b;
     if (base64_open(s, value, at + SPECIAL_SCRATCH, &b)) {
@@ -222,7 +229,7 @@ static uint8_t *put_bin(const struct scan *s, uint32_t value, uint8_t *at, struc
         if (base64_decode(b.text, b.size, bytes))
             return bytes + b.size;
     }
-    refuse(e, "\"$bin\" must be a string of padded base64");
+    refuse(t->error, "\"$bin\" must be a string of padded base64");
     return NULL;
 }
 
@@ -236,7 +243,7 @@ static uint8_t *put_ext_header(uint8_t *at, size_t size, int64_t type)
     return at + 1;
 }
 
-static uint8_t *put_ext(const struct scan *s, uint32_t value, uint8_t *at, struct encode_error *e)
+static uint8_t *put_ext(const struct scan *s, uint32_t value, uint8_t *at, const struct target *t)
 {
     uint32_t type_token = scan_member(s, value, "type"), data = scan_member(s, value, "data");
     struct base64 b;
@@ -247,26 +254,51 @@ static uint8_t *put_ext(const struct scan *s, uint32_t value, uint8_t *at, struc
         if (base64_decode(b.text, b.size, bytes))
             return bytes + b.size;
     }
-    refuse(e, "\"$ext\" must be {\"type\":-128 to 127,\"data\":padded base64}");
+    refuse(t->error, "\"$ext\" must be {\"type\":-128 to 127,\"data\":padded base64}");
     return NULL;
 }
 
-static uint8_t *refuse_file(const struct scan *s, uint32_t value, uint8_t *at, struct encode_error *e)
+static uint8_t *refuse_file(const struct scan *s, uint32_t value, uint8_t *at, const struct target *t)
 {
-    refuse(e, "\"$file\" is refused: the daemon opens no file for a caller; send its bytes as \"$bin\"");
+    refuse(t->error,
+           "\"$file\" is refused: the daemon opens no file for a caller; pass it open as \"$fd\", or "
+           "its bytes as \"$bin\"");
     return NULL;
 }
 
-static uint8_t *refuse_fd(const struct scan *s, uint32_t value, uint8_t *at, struct encode_error *e)
+static bool is_used(const struct encode_files *f, uint64_t file)
 {
-    refuse(e, "\"$fd\" is refused: the daemon takes no file descriptors");
-    return NULL;
+    for (unsigned i = 0; i < f->used; i++)
+        if (f->holes[i].file == file)
+            return true;
+    return false;
+}
+
+/* A header and a hole, which whoever has the file fills. */
+static uint8_t *put_fd(const struct scan *s, uint32_t value, uint8_t *at, const struct target *t)
+{
+    struct encode_files *f = t->files;
+    uint64_t file;
+
+    if (s->tokens[value].type != SCAN_INT || !scan_uint64(s, value, &file)) {
+        refuse(t->error,
+               "\"$fd\" must be the number of a file descriptor that came with the line, from 0 up");
+        return NULL;
+    }
+    if (!f || file >= f->count || is_used(f, file)) {
+        refuse(t->error, "\"$fd\" %llu: %s", (unsigned long long)file,
+               f && file < f->count ? "is there twice" : "no such file descriptor came with the line");
+        return NULL;
+    }
+    at = put_header(at, &family_bin, f->size[file]);
+    f->holes[f->used++] = (struct encode_hole){.at = (size_t)(at - t->start), .file = (unsigned)file};
+    return at + f->size[file];
 }
 
 static const struct special {
     const char *key;
     special_writer *write;
-} specials[] = {{"$bin", put_bin}, {"$ext", put_ext}, {"$file", refuse_file}, {"$fd", refuse_fd}};
+} specials[] = {{"$bin", put_bin}, {"$ext", put_ext}, {"$file", refuse_file}, {"$fd", put_fd}};
 
 /* With its only key; but "$file" also as decode writes it, with two others, so that no path is sent by
  * mistake. */
@@ -335,9 +367,9 @@ static uint8_t *put_scalar(const struct scan *s, uint32_t token, uint8_t *at)
     }
 }
 
-/* Tokens from `first` up to `end`, all within a value whose level is `base`. NULL with *e filled. */
+/* Tokens from `first` up to `end`, all within a value whose level is `base`. NULL with the error filled. */
 static uint8_t *put_tokens(const struct scan *s, uint32_t first, uint32_t end, unsigned base, uint8_t *at,
-                           struct encode_error *e)
+                           const struct target *target)
 {
     for (uint32_t i = first; i < end; i++) {
         const struct scan_token *t = &s->tokens[i];
@@ -347,12 +379,12 @@ static uint8_t *put_tokens(const struct scan *s, uint32_t first, uint32_t end, u
         }
         const struct special *special = t->type == SCAN_OBJECT ? special_find(s, i) : NULL;
         if (special) {
-            at = special->write(s, i + 2, at, e);
+            at = special->write(s, i + 2, at, target);
             if (!at)
                 return NULL;
             i = t->next - 1;
         } else if (t->level - base >= MESSAGE_DEPTH_MAX) {
-            refuse(e, "the value is nested deeper than %d levels", MESSAGE_DEPTH_MAX);
+            refuse(target->error, "the value is nested deeper than %d levels", MESSAGE_DEPTH_MAX);
             return NULL;
         } else {
             at = put_header(at, t->type == SCAN_OBJECT ? &family_map : &family_array, t->count);
@@ -386,9 +418,10 @@ static bool has_room(const struct encode_buffer *b, size_t need)
 int encode_value(const struct scan *s, uint32_t token, struct encode_buffer *b, struct encode_error *e)
 {
     const struct scan_token *t = &s->tokens[token];
+    const struct target target = {.start = b->at, .error = e};
     if (!has_room(b, encode_bound(s, token)))
         return -ENOBUFS;
-    uint8_t *at = put_tokens(s, token, t->next, t->level, b->at, e);
+    uint8_t *at = put_tokens(s, token, t->next, t->level, b->at, &target);
     if (!at)
         return -EINVAL;
     b->at = at;
@@ -561,12 +594,24 @@ static_assert(sizeof(KEY_MESSAGE_TYPE KEY_MESSAGE_ID KEY_CONVERSATION_TYPE KEY_F
                   ENCODE_MESSAGE_EXTRA,
               "the defaults fit");
 
+/* Of a file, its header is shorter than the text that stands for it. */
+size_t encode_message_bound(const struct scan *s, uint32_t message, const struct encode_defaults *d)
+{
+    size_t files = 0;
+    for (unsigned i = 0; d->files && i < d->files->count; i++)
+        files += d->files->size[i];
+    return encode_bound(s, message) + ENCODE_MESSAGE_EXTRA + (d->from ? strlen(d->from) : 0) + files;
+}
+static_assert(FAMILY_HEADER_MAX <= sizeof("{\"$fd\":0}") - 1,
+              "encode_bound has room for the header of a file");
+
 int encode_message(const struct scan *s, uint32_t message, const struct encode_defaults *d,
                    struct encode_buffer *b, struct encode_message *m, struct encode_error *e)
 {
     const struct scan_token *t = &s->tokens[message];
+    const struct target target = {.start = b->at, .files = d->files, .error = e};
     struct given g = {.conversation = CONVERSATION_SERVER};
-    if (!has_room(b, encode_bound(s, message) + ENCODE_MESSAGE_EXTRA + (d->from ? strlen(d->from) : 0)))
+    if (!has_room(b, encode_message_bound(s, message, d)))
         return -ENOBUFS;
     int r = given_collect(s, message, &g, e);
     if (r == 0)
@@ -577,7 +622,7 @@ int encode_message(const struct scan *s, uint32_t message, const struct encode_d
         return r;
     unsigned wanted = defaults_wanted(&g, d);
     uint8_t *at = put_header(b->at, &family_map, t->count + (unsigned)__builtin_popcount(wanted));
-    at = put_tokens(s, message + 1, t->next, t->level, at, e);
+    at = put_tokens(s, message + 1, t->next, t->level, at, &target);
     if (!at)
         return -EINVAL;
     b->at = put_defaults(at, wanted, d);

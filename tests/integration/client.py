@@ -53,6 +53,11 @@ class Client:
                 raise Impatient("the daemon does not read what this client writes")
             view = view[self.sock.send(view):]
 
+    def write_with(self, data, descriptors):
+        """In one sendmsg, its descriptors with its first byte."""
+        sent = socket.send_fds(self.sock, [data], descriptors)
+        self.write(data[sent:])
+
     def line(self, seconds=PATIENCE):
         """The next line as it came, with its newline; Closed at the end of the stream."""
         end = time.monotonic() + seconds
@@ -102,6 +107,13 @@ class Client:
         number = self.next_id
         self.next_id += 1
         self.write(self.request_line(number, method, {**(params or {}), **more} or None))
+        return number
+
+    def request_with(self, descriptors, method, params=None):
+        """The same with file descriptors."""
+        number = self.next_id
+        self.next_id += 1
+        self.write_with(self.request_line(number, method, params), descriptors)
         return number
 
     @staticmethod

@@ -73,3 +73,13 @@ def run(argv, env=None, seconds=PATIENCE):
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds,
                           env={**os.environ, **(env or {})}, preexec_fn=lambda: _die_with_parent(parent, None))
     return done.returncode, done.stdout.decode(), done.stderr.decode("utf-8", "replace")
+
+
+def preload(folder, name, source):
+    """Builds a small C library that goes before libc: what LD_PRELOAD must be. Not for sanitizers, which must come first."""
+    path, library = os.path.join(folder, f"{name}.c"), os.path.join(folder, f"{name}.so")
+    with open(path, "w") as f:
+        f.write(source)
+    status, _, error = run(["cc", "-shared", "-fPIC", "-o", library, path])
+    assert status == 0, error
+    return library

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from patience import SLOW
-from process import run
+from process import preload, run
 from test_history import assert_covered, assert_same, expect, lines_until, range_of, subscribed
 from test_outbox import drained, entries, ids, put, queue, states, unreachable
 from vitals import is_instrumented
@@ -411,12 +411,7 @@ def failing_sync(folder):
     """The environment in which fsync fails while the file SYNC_FAILS is there."""
     if is_instrumented():
         pytest.skip("what is preloaded must come before a sanitizer's own")
-    source, library = os.path.join(folder, "sync.c"), os.path.join(folder, "sync.so")
-    with open(source, "w") as f:
-        f.write(FAILING_SYNC)
-    status, _, error = run(["cc", "-shared", "-fPIC", "-o", library, source])
-    assert status == 0, error
-    return {"LD_PRELOAD": library, "SYNC_FAILS": os.path.join(folder, "sync-fails")}
+    return {"LD_PRELOAD": preload(folder, "sync", FAILING_SYNC), "SYNC_FAILS": os.path.join(folder, "sync-fails")}
 
 
 def test_failing_fsync(server, imd_of, failing_sync):

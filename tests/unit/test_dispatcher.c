@@ -110,6 +110,11 @@ static void fake_commit(void *self, size_t n)
         saw_row(the_world, (unsigned)atoi((char *)the_world->frame + 1));
 }
 
+static bool fake_append(void *self, struct send_block *b, size_t len)
+{
+    return false; /* messages of the outbox are not appended */
+}
+
 static bool fake_congested(void *self)
 {
     return the_world->congested;
@@ -150,6 +155,7 @@ static struct transport_counters fake_counters(void *self)
 static const struct session_transport TRANSPORT = {.open = fake_open,
                                                    .reserve = fake_reserve,
                                                    .commit = fake_commit,
+                                                   .append = fake_append,
                                                    .congested = fake_congested,
                                                    .ping = fake_ping,
                                                    .close = fake_close,

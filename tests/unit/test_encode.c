@@ -207,8 +207,11 @@ static void test_container_headers(void **state)
 
 #define BIN_REFUSED "\"$bin\" must be a string of padded base64"
 #define EXT_REFUSED "\"$ext\" must be {\"type\":-128 to 127,\"data\":padded base64}"
-#define FILE_REFUSED "\"$file\" is refused: the daemon opens no file for a caller; send its bytes as \"$bin\""
-#define FD_REFUSED "\"$fd\" is refused: the daemon takes no file descriptors"
+#define FILE_REFUSED                                                                                         \
+    "\"$file\" is refused: the daemon opens no file for a caller; pass it open as \"$fd\", or its bytes as " \
+    "\"$bin\""
+#define FD_REFUSED "\"$fd\" 0: no such file descriptor came with the line"
+#define FD_WRONG "\"$fd\" must be the number of a file descriptor that came with the line, from 0 up"
 
 static void test_bin(void **state)
 {
@@ -307,6 +310,9 @@ static void test_refused_objects(void **state)
     assert_refused("[1,{\"a\":{\"$file\":null}}]", FILE_REFUSED);
     assert_refused("{\"$file\":\"/x\",\"size\":1,\"sha256\":\"\"}", FILE_REFUSED); /* as decode writes it */
     assert_refused("{\"$fd\":0}", FD_REFUSED);
+    assert_refused("{\"$fd\":-1}", FD_WRONG);
+    assert_refused("{\"$fd\":1.0}", FD_WRONG);
+    assert_refused("{\"$fd\":\"0\"}", FD_WRONG);
 }
 
 static void test_plain_objects_with_such_keys(void **state)
@@ -524,8 +530,7 @@ static const struct encode_defaults defaults = {
 static int encode_as_message(struct encoded *x, const char *text, const struct encode_defaults *d)
 {
     encoded_init(x, text, strlen(text));
-    size_t from = d->from ? strlen(d->from) : 0;
-    struct encode_buffer b = encoded_buffer(x, encode_bound(&x->scan, 0) + ENCODE_MESSAGE_EXTRA + from);
+    struct encode_buffer b = encoded_buffer(x, encode_message_bound(&x->scan, 0, d));
     int r = encode_message(&x->scan, 0, d, &b, &x->message, &x->error);
     x->len = (size_t)(b.at - x->bytes);
     if (r != 0)
@@ -742,6 +747,46 @@ static void test_message_depth(void **state)
     }
 }
 
+/* A file is a bin whose bytes are left out; its header is as long as its size asks for. */
+static void test_files(void **state)
+{
+    static const size_t sizes[] = {0, 255, 256, 65535, 65536};
+    static const char *const headers[] = {"\xc4\x00", "\xc4\xff", "\xc5\x01\x00", "\xc5\xff\xff",
+                                          "\xc6\x00\x01\x00\x00"};
+    static const size_t lengths[] = {2, 2, 3, 3, 5};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct encode_files files = {.count = 1, .size = {sizes[i]}};
+        struct encode_defaults d = {.message_id = defaults.message_id, .files = &files};
+        struct encoded x;
+        assert_int_equal(encode_as_message(&x, "{\"x\":{\"$fd\":0}}", &d), 0);
+        assert_int_equal(files.used, 1);
+        assert_int_equal(files.holes[0].at, 3 + lengths[i]);
+        assert_memory_equal(x.bytes + 3, headers[i], lengths[i]);
+        assert_memory_equal(x.bytes + files.holes[0].at + sizes[i], TYPE, sizeof(TYPE) - 1);
+        encoded_deinit(&x);
+    }
+}
+
+static void test_files_refused(void **state)
+{
+    static const struct {
+        const char *text, *detail;
+    } rows[] = {
+        {"{\"x\":{\"$fd\":2}}", "\"$fd\" 2: no such file descriptor came with the line"},
+        {"{\"x\":[{\"$fd\":1},{\"$fd\":1}]}", "\"$fd\" 1: is there twice"},
+        {"{\"content\":{\"$fd\":0}}", "\"content\" must be an object"},
+        {"{\"to\":{\"$fd\":0}}", "\"to\" must be a string"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct encode_files files = {.count = 2, .size = {1, 2}};
+        struct encode_defaults d = {.message_id = defaults.message_id, .files = &files};
+        struct encoded x;
+        assert_int_equal(encode_as_message(&x, rows[i].text, &d), -EINVAL);
+        assert_string_equal(x.error.detail, rows[i].detail);
+        encoded_deinit(&x);
+    }
+}
+
 /* Deep within a request as at the top. */
 static void test_message_within_a_request(void **state)
 {
@@ -824,6 +869,8 @@ int main(void)
         cmocka_unit_test(test_messages_refused),
         cmocka_unit_test(test_message_id_length),
         cmocka_unit_test(test_message_depth),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_files_refused),
         cmocka_unit_test(test_message_within_a_request),
         cmocka_unit_test(test_message_with_many_keys),
         cmocka_unit_test(test_message_buffer_too_small),

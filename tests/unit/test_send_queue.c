@@ -65,6 +65,36 @@ static void test_order_and_pieces(void **state)
     send_queue_deinit(&q);
 }
 
+/* Messages that were made outside go between the others, in their own memory. */
+static void test_appended(void **state)
+{
+    static const size_t lengths[] = {10, 1, 70000, 300000, 7};
+    struct send_queue q = {0};
+
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < 5; i++) {
+            uint8_t *bytes;
+            struct send_block *b = send_block_new(lengths[i] + i * 1000, &bytes);
+            assert_non_null(b);
+            for (size_t k = 0; k < lengths[i]; k++)
+                bytes[k] = byte_of(2 * i, k);
+            send_queue_append(&q, b, lengths[i]);
+            put(&q, 2 * i + 1, 20, 30);
+        }
+        for (size_t i = 0; i < 5; i++) {
+            take(&q, 2 * i, lengths[i], 4096);
+            take(&q, 2 * i + 1, 20, 4096);
+        }
+        assert_int_equal(q.bytes, 0);
+    }
+    uint8_t *bytes;
+    struct send_block *b = send_block_new(100, &bytes);
+    memset(bytes, byte_of(0, 0), 1);
+    send_queue_append(&q, b, 1);
+    send_queue_deinit(&q); /* not sent, and freed all the same */
+    free(send_block_new(100, &bytes));
+}
+
 static void test_taken_back(void **state)
 {
     struct send_queue q = {0};
@@ -110,6 +140,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order_and_pieces),
+        cmocka_unit_test(test_appended),
         cmocka_unit_test(test_taken_back),
         cmocka_unit_test(test_memory_is_given_back),
     };

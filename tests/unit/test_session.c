@@ -4,6 +4,7 @@
  */
 #include "session.h"
 
+#include "encode.h"
 #include "json_writer.h"
 #include "scan.h"
 
@@ -23,6 +24,7 @@ struct world {
     char log[4096]; /* what was asked and told, one word or line each, separated by ' ' */
     uint8_t frame[4096];
     size_t frame_len;
+    bool refuses_append; /* the transport is not open */
     char body[4096];
     struct json_writer writer;
     struct scan line;
@@ -64,6 +66,15 @@ static void fake_commit(void *self, size_t n)
     the_world->frame_len = n;
     if (n)
         note("frame ");
+}
+
+static bool fake_append(void *self, struct send_block *b, size_t len)
+{
+    if (the_world->refuses_append)
+        return false;
+    free(b);
+    note("append(%zu) ", len);
+    return true;
 }
 
 static bool fake_congested(void *self)
@@ -163,6 +174,7 @@ static void fake_relieved(void *self)
 static const struct session_transport TRANSPORT = {.open = fake_open,
                                                    .reserve = fake_reserve,
                                                    .commit = fake_commit,
+                                                   .append = fake_append,
                                                    .congested = fake_congested,
                                                    .ping = fake_ping,
                                                    .close = fake_close,
@@ -616,18 +628,18 @@ static void test_compose(void **state)
     assert_int_equal(send_id(w, "a"), ERROR_NONE);
     assert_int_equal(f.len, w->frame_len);
     assert_memory_equal(f.bytes, w->frame, f.len);
-    free(f.bytes);
+    free(f.block);
     session_shutdown(w->session, w->time.now_ms + 5000, w->time);
     assert_int_equal(compose(w, "{}", &f, &s), ERROR_NONE);
     assert_int_equal(f.message_id_len, 36);
     assert_memory_equal(f.message_id, "ffffffff-ffff-4fff-bfff-ffffffffffff", 36);
     assert_non_null(memmem(f.bytes, f.len, f.message_id, 36));
-    free(f.bytes);
+    free(f.block);
     assert_int_equal(compose(w, "{\"to\":7}", &f, &s), ERROR_INVALID_PARAMS);
     assert_non_null(strstr(s.detail, "to"));
     snprintf(big, sizeof big, "{\"k\":\"%0900d\"}", 0);
     assert_int_equal(compose(w, big, &f, &s), ERROR_NONE);
-    free(f.bytes);
+    free(f.block);
 }
 
 static void test_compose_keeps_max_message(void **state)
@@ -639,12 +651,69 @@ static void test_compose_keeps_max_message(void **state)
 
     assert_int_equal(compose(w, "{\"messageId\":\"a\"}", &f, &s), ERROR_NONE);
     o.message_max = f.len;
-    free(f.bytes);
+    free(f.block);
     session_configure(w->session, &o, w->time);
     assert_int_equal(compose(w, "{\"messageId\":\"a\"}", &f, &s), ERROR_NONE);
-    free(f.bytes);
+    free(f.block);
     assert_int_equal(compose(w, "{\"messageId\":\"ab\"}", &f, &s), ERROR_TOO_LARGE);
     assert_string_equal(s.detail, "the message is larger than MaxMessage");
+}
+
+/* A frame that was composed is sent as the message itself would have been, and belongs to the transport then.
+ */
+static void test_composed_is_sent(void **state)
+{
+    struct world *w = *state;
+    struct caller c = {.name = "caller", .link.answered = fake_answered};
+    struct link_send s;
+    struct link_frame f;
+
+    assert_int_equal(compose(w, "{\"messageId\":\"a\"}", &f, &s), ERROR_NONE);
+    s.call = &c.link;
+    assert_int_equal(session_send_composed(w->session, &s, &f, w->time), ERROR_NOT_CONNECTED);
+    assert_non_null(f.block);
+    connect_now(w);
+    w->refuses_append = true;
+    assert_int_equal(session_send_composed(w->session, &s, &f, w->time), ERROR_NOT_CONNECTED);
+    assert_non_null(f.block);
+    w->refuses_append = false;
+    w->log[0] = '\0';
+    assert_int_equal(session_send_composed(w->session, &s, &f, w->time), ERROR_NONE);
+    assert_null(f.block);
+    assert_non_null(strstr(w->log, "append("));
+    w->log[0] = '\0';
+    receive(w, 0, NULL, "a", NULL);
+    assert_non_null(strstr(w->log, "caller"));
+    assert_int_equal(compose(w, "{\"messageId\":\"a\"}", &f, &s), ERROR_NONE);
+    s.call = &c.link;
+    assert_int_equal(session_send_composed(w->session, &s, &f, w->time), ERROR_CONFLICT);
+    free(f.block);
+}
+
+/* The places where its files are missing. */
+static void test_compose_leaves_holes(void **state)
+{
+    struct world *w = *state;
+    struct encode_files files = {.count = 2, .size = {3, 300}};
+    struct link_send s = {.line = &w->line, .files = &files};
+    struct link_frame f;
+    static const char text[] = "{\"a\":{\"$fd\":1},\"b\":{\"$fd\":0}}";
+
+    snprintf(w->text, sizeof w->text, "%s\n", text);
+    assert_int_equal(scan_text(&w->line, w->text, strlen(text), SCAN_DEPTH_MAX), SCAN_OK);
+    assert_int_equal(session_compose(w->session, &s, &f, w->time), ERROR_NONE);
+    assert_int_equal(files.used, 2);
+    assert_int_equal(files.holes[0].file, 1);
+    assert_memory_equal(f.bytes + files.holes[0].at - 5,
+                        "\xa1"
+                        "a\xc5\x01\x2c",
+                        5);
+    assert_int_equal(files.holes[1].file, 0);
+    assert_memory_equal(f.bytes + files.holes[1].at - 4,
+                        "\xa1"
+                        "b\xc4\x03",
+                        4);
+    free(f.block);
 }
 
 static void test_frame_is_acked(void **state)
@@ -980,6 +1049,8 @@ int main(void)
         TEST(test_limits_of_a_send),
         TEST(test_compose),
         TEST(test_compose_keeps_max_message),
+        TEST(test_composed_is_sent),
+        TEST(test_compose_leaves_holes),
         TEST(test_frame_is_acked),
         TEST(test_frame_again_is_one_send),
         TEST(test_frames_and_sends_have_each_their_limit),
