@@ -64,7 +64,8 @@ static void add(struct client *c, const int *fds, size_t count)
         close_all(fds, count);
         return;
     }
-    memcpy(c->passed->fd + c->passed->count, fds, count * sizeof *fds);
+    if (count > 0)
+        memcpy(c->passed->fd + c->passed->count, fds, count * sizeof *fds);
     c->passed->count += (unsigned)count;
     c->passed->at = c->received;
 }
