@@ -39,7 +39,7 @@ int imctl_open_fd(int fd, struct imctl **out)
     c->fd = fd;
     c->end = &c->first;
     c->events_end = &c->events;
-    text_init(&c->out);
+    writer_init(&c->out);
     line_reader_init(&c->reader, LINE_MAX_BYTES);
     *out = c;
     return 0;
@@ -101,19 +101,14 @@ static void request_answer(struct imctl *c, struct request *q, const struct imct
     free(q);
 }
 
-/* A line that did not reach imd whole is not looked at there. */
-static bool request_written(const struct imctl *c, const struct request *q)
-{
-    return q->end <= c->dropped + c->written;
-}
-
 static void connection_fail(struct imctl *c, int error)
 {
     c->error = error;
     while (c->first) {
         struct request *q = request_unlink(c, &c->first);
         struct imctl_reply reply;
-        reply_init_lost(&reply, request_written(c, q));
+        /* a line that did not reach imd whole is not looked at there */
+        reply_init_lost(&reply, writer_has_written(&c->out, q->end));
         request_answer(c, q, &reply);
         reply_deinit(&reply);
     }
@@ -125,7 +120,7 @@ static void connection_free(struct imctl *c)
     while ((e = imctl_event_next(c)))
         imctl_event_free(e);
     close(c->fd);
-    text_deinit(&c->out);
+    writer_deinit(&c->out);
     line_reader_deinit(&c->reader);
     free(c);
 }
@@ -141,44 +136,6 @@ void imctl_close(struct imctl *c)
     c->dispatching = true;
     connection_fail(c, -ECANCELED);
     connection_free(c);
-}
-
-/* ---- Writing ---- */
-
-static size_t unwritten(const struct imctl *c)
-{
-    return text_length(&c->out) - c->written;
-}
-
-static int connection_write(struct imctl *c)
-{
-    while (unwritten(c) > 0 && !c->unwritable) {
-        ssize_t n = send(c->fd, c->out.w.base + c->written, unwritten(c), MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno == EAGAIN)
-            return 0;
-        if (n < 0 && (errno == EPIPE || errno == ECONNRESET)) {
-            c->unwritable = true; /* the reader finds the end, behind what imd wrote before */
-            return 0;
-        }
-        if (n < 0)
-            return -errno;
-        c->written += (size_t)n;
-    }
-    return 0;
-}
-
-/* Gives the room of written bytes back: all of it when nothing is left, else not before it is half of the
- * text, so that each byte is moved about once. */
-static void out_compact(struct imctl *c)
-{
-    if (c->written == 0 || c->written < unwritten(c))
-        return;
-    text_drop(&c->out, c->written);
-    c->dropped += c->written;
-    c->written = 0;
-    text_shrink(&c->out);
 }
 
 /* ---- Reading ---- */
@@ -339,10 +296,9 @@ int imctl_dispatch(struct imctl *c)
         return c->error;
     c->dispatching = true;
     hand_over_events(c);
-    int error = connection_write(c);
+    int error = writer_flush(&c->out, c->fd);
     if (error == 0)
         error = connection_read(c);
-    out_compact(c);
     if (error < 0 || c->closing)
         connection_fail(c, c->closing ? -ECANCELED : error);
     c->dispatching = false;
@@ -363,12 +319,12 @@ int imctl_fd(const struct imctl *c)
 
 short imctl_events(const struct imctl *c)
 {
-    return unwritten(c) > 0 && !c->unwritable ? POLLIN | POLLOUT : POLLIN;
+    return writer_wants_room(&c->out) ? POLLIN | POLLOUT : POLLIN;
 }
 
 int imctl_timeout(const struct imctl *c)
 {
-    return c->events || c->error ? 0 : -1;
+    return c->events || c->error ? 0 : writer_timeout(&c->out);
 }
 
 size_t imctl_waiting(const struct imctl *c)

@@ -8,7 +8,7 @@
 #include "imctl.h"
 #include "event.h"
 #include "line.h"
-#include "text.h"
+#include "writer.h"
 
 /* A request without an answer. */
 struct request {
@@ -26,12 +26,8 @@ struct imctl {
     bool dispatching; /* callbacks may be running: no second dispatch, and imctl_close waits for the end of
                          this one */
     bool closing;     /* imctl_close was called meanwhile */
-    bool unwritable;  /* imd has stopped reading; what it wrote before may still be read */
 
-    struct text out;  /* requests, from the first byte that may not be written yet */
-    size_t written;   /* bytes of out that are */
-    uint64_t dropped; /* place in the stream of out's first byte */
-
+    struct writer out;
     struct line_reader reader;
     struct request *first, **end;
     size_t waiting;
@@ -43,7 +39,7 @@ struct imctl {
 };
 
 /* Begins a request's line up to its params and tells where it begins; params, if any, are the member that the
- * caller adds to c->out. Then request_end, which takes the line back when something failed. */
+ * caller adds to c->out.text. Then request_end, which takes the line back when something failed. */
 size_t request_begin(struct imctl *c, const char *method);
 int request_end(struct imctl *c, size_t begin, int error,
                 void (*done)(struct imctl *c, const struct imctl_reply *reply, void *userdata),

@@ -306,6 +306,10 @@ IMCTL_API const char *imctl_reply_json(const struct imctl_reply *r, size_t *len)
 IMCTL_API struct imctl_message *imctl_message_new(const char *type);
 IMCTL_API struct imctl_message *imctl_message_text(const char *text);   /* a text with this content */
 IMCTL_API struct imctl_message *imctl_message_signal(const char *name); /* a signal of this name */
+
+/* A message as the text of a JSON object: its keys as they are. (What is wrong with it is remembered as by
+ * the setters.) */
+IMCTL_API struct imctl_message *imctl_message_json(const char *json);
 IMCTL_API void imctl_message_free(struct imctl_message *m);
 
 IMCTL_API int imctl_message_set_type(struct imctl_message *m, const char *type);
@@ -321,6 +325,13 @@ IMCTL_API int imctl_message_set_json(struct imctl_message *m, const char *key, c
 IMCTL_API int imctl_message_set_content_string(struct imctl_message *m, const char *key, const char *value);
 IMCTL_API int imctl_message_set_content_int(struct imctl_message *m, const char *key, int64_t value);
 IMCTL_API int imctl_message_set_content_json(struct imctl_message *m, const char *key, const char *json);
+
+/*
+ * Sets a key of `content` to the bytes of a file: fd is a regular file or a memfd, which imd reads from its
+ * start when it takes the message; nothing is copied here. fd is duplicated: the caller may close his.
+ * -EINVAL: no regular file; -E2BIG: more than 16 of one message.
+ */
+IMCTL_API int imctl_message_attach_fd(struct imctl_message *m, const char *key, int fd);
 
 /* How long imd waits for the server's ack before it answers IMCTL_UNKNOWN; 0: as configured there. */
 IMCTL_API int imctl_message_set_timeout(struct imctl_message *m, int64_t timeout_ms);

@@ -1,20 +1,24 @@
 /*
  * A message under construction: two ordered lists of members, its own and those of its `content`, each value
- * being JSON text already. The first error sticks, so that a program need look only once.
+ * being JSON text already, or a file. The first error sticks, so that a program need look only once.
  */
 #include "message.h"
 
 #include "text.h"
+#include "view.h"
 #include "vocabulary.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 struct member {
     struct member *next;
     struct text key; /* as JSON */
     struct text value;
+    int fd; /* of a file that is the value; -1: none */
 };
 
 struct imctl_message {
@@ -35,8 +39,18 @@ static bool text_same(const struct text *a, const struct text *b)
     return text_length(a) == text_length(b) && memcmp(a->w.base, b->w.base, text_length(a)) == 0;
 }
 
+/* Empties the value. */
+static void member_clear(struct member *m)
+{
+    text_truncate(&m->value, 0);
+    if (m->fd >= 0)
+        close(m->fd);
+    m->fd = -1;
+}
+
 static void member_free(struct member *m)
 {
+    member_clear(m);
     text_deinit(&m->key);
     text_deinit(&m->value);
     free(m);
@@ -58,6 +72,7 @@ static struct member *member_append(struct member **end)
         return NULL;
     text_init(&m->key);
     text_init(&m->value);
+    m->fd = -1;
     *end = m;
     return m;
 }
@@ -74,7 +89,7 @@ static int member_claim(struct member **list, const char *key, struct member **o
         list = &(*list)->next;
     if (*list) {
         text_deinit(&name);
-        text_truncate(&(*list)->value, 0);
+        member_clear(*list);
     } else {
         if (!member_append(list)) {
             text_deinit(&name);
@@ -86,21 +101,59 @@ static int member_claim(struct member **list, const char *key, struct member **o
     return 0;
 }
 
-static bool has_member(const struct member *list, const char *key)
+static struct member **find_member(struct member **list, const char *key)
 {
     size_t len = strlen(key);
-    for (; list; list = list->next)
-        if (text_length(&list->key) == len + 2 && memcmp(list->key.w.base + 1, key, len) == 0)
-            return true;
-    return false;
+    while (*list && (text_length(&(*list)->key) != len + 2 || memcmp((*list)->key.w.base + 1, key, len) != 0))
+        list = &(*list)->next;
+    return list;
 }
 
-/* `content` is either given whole or built key by key: given whole, it replaces what was built; the other way
- * round would have to take JSON text apart. */
+/* A member of an object that was found good. Its key is written as ours are, so that a setter finds it. */
+static int member_add(struct member **list, struct view key, struct view value)
+{
+    struct member *member = NULL;
+    char *name = malloc(key.len + 3); /* with its quotes, which lie around it */
+    if (!name)
+        return -ENOMEM;
+    view_decode((struct view){key.at - 1, key.len + 2}, name);
+    int error = member_claim(list, name, &member);
+    free(name);
+    if (error < 0)
+        return error;
+    json_raw(&member->value.w, value.at, value.len);
+    return member->value.w.failed ? -ENOMEM : 0;
+}
+
+static int members_add(struct member **list, struct view object)
+{
+    struct view key, value;
+    int error = 0;
+    while (error == 0 && view_next(&object, &key, &value))
+        error = member_add(list, key, value);
+    return error;
+}
+
+/* `content` was given whole, and now a key of it is set: its members become those of the list. */
+static int content_take_apart(struct imctl_message *m)
+{
+    struct member **link = find_member(&m->members, KEY_CONTENT), *whole = *link;
+    if (!whole)
+        return 0;
+    struct view object = {whole->value.w.base, text_length(&whole->value)};
+    if (object.len == 0 || object.at[0] != '{')
+        return -EINVAL;
+    *link = whole->next;
+    int error = members_add(&m->content, object);
+    member_free(whole);
+    return error;
+}
+
+/* `content` is given whole or built key by key: given whole, it replaces what was built. */
 static struct member **list_of(struct imctl_message *m, bool content, const char *key)
 {
-    if (content && has_member(m->members, KEY_CONTENT))
-        m->error = -EINVAL;
+    if (content && !m->error)
+        m->error = content_take_apart(m);
     else if (!content && strcmp(key, KEY_CONTENT) == 0)
         members_free(&m->content);
     return content ? &m->content : &m->members;
@@ -159,6 +212,25 @@ struct imctl_message *imctl_message_signal(const char *name)
     struct imctl_message *m = imctl_message_new(message_type_word(MESSAGE_TYPE_SIGNAL));
     if (m)
         (void)imctl_message_set_string(m, KEY_SIGNAL_NAME, name);
+    return m;
+}
+
+static int message_parse(struct imctl_message *m, const char *json)
+{
+    struct text text;
+    text_init(&text);
+    int error = text_add_json(&text, json, true, MESSAGE_DEPTH_MAX);
+    if (error == 0)
+        error = members_add(&m->members, (struct view){text.w.base, text_length(&text)});
+    text_deinit(&text);
+    return error;
+}
+
+struct imctl_message *imctl_message_json(const char *json)
+{
+    struct imctl_message *m = calloc(1, sizeof(*m));
+    if (m)
+        m->error = message_parse(m, json);
     return m;
 }
 
@@ -229,6 +301,46 @@ int imctl_message_set_content_json(struct imctl_message *m, const char *key, con
     return set_json(m, true, key, json);
 }
 
+static size_t files_count(const struct imctl_message *m)
+{
+    size_t count = 0;
+    for (const struct member *member = m->content; member; member = member->next)
+        count += member->fd >= 0;
+    return count;
+}
+
+/* A duplicate of a file that imd can read. */
+static int file_duplicate(int fd)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0)
+        return -errno;
+    return S_ISREG(status.st_mode) ? descriptor_duplicate(fd) : -EINVAL;
+}
+
+static int attach(struct imctl_message *m, const char *key, int fd)
+{
+    struct member **list = list_of(m, true, key), *member = NULL;
+    if (!m->error)
+        m->error = member_claim(list, key, &member);
+    if (!m->error && files_count(m) == LINE_FDS_MAX)
+        m->error = -E2BIG;
+    if (!m->error)
+        member->fd = fd;
+    else
+        close(fd);
+    return m->error;
+}
+
+int imctl_message_attach_fd(struct imctl_message *m, const char *key, int fd)
+{
+    int copy = m->error ? m->error : file_duplicate(fd);
+    if (copy >= 0)
+        return attach(m, key, copy);
+    m->error = copy;
+    return copy;
+}
+
 int imctl_message_set_timeout(struct imctl_message *m, int64_t timeout_ms)
 {
     if (!m->error && timeout_ms < 0)
@@ -251,13 +363,25 @@ int message_error(const struct imctl_message *m)
     return m->error;
 }
 
+static void value_write(const struct member *m, size_t *files, struct json_writer *w)
+{
+    if (m->fd < 0) {
+        json_raw(w, m->value.w.base, text_length(&m->value));
+        return;
+    }
+    json_literal(w, "{\"$fd\":");
+    json_uint(w, (*files)++);
+    json_literal(w, "}");
+}
+
 static void members_write(const struct member *m, struct json_writer *w)
 {
+    size_t files = 0;
     for (const char *comma = ""; m; m = m->next, comma = ",") {
         json_text(w, comma);
         json_raw(w, m->key.w.base, text_length(&m->key));
         json_literal(w, ":");
-        json_raw(w, m->value.w.base, text_length(&m->value));
+        value_write(m, &files, w);
     }
 }
 
@@ -283,11 +407,26 @@ void message_write_params(const struct imctl_message *m, struct json_writer *w)
     json_literal(w, "{\"message\":{");
     members_write(m->members, w);
     if (m->content) {
-        json_literal(w, ",\"content\":{"); /* never first: a message has a type */
+        json_text(w, m->members ? "," : "");
+        json_literal(w, "\"" KEY_CONTENT "\":{");
         members_write(m->content, w);
         json_literal(w, "}");
     }
     json_literal(w, "}");
     manner_write(m, w);
     json_literal(w, "}");
+}
+
+int message_files(const struct imctl_message *m, struct descriptors **out)
+{
+    int error = 0;
+    if (files_count(m) == 0)
+        return 0;
+    *out = descriptors_new();
+    if (!*out)
+        return -ENOMEM;
+    for (const struct member *member = m->content; member && error == 0; member = member->next)
+        if (member->fd >= 0)
+            error = descriptors_add(*out, member->fd);
+    return error;
 }

@@ -15,8 +15,8 @@
 
 size_t request_begin(struct imctl *c, const char *method)
 {
-    struct json_writer *w = &c->out.w;
-    size_t begin = text_length(&c->out);
+    struct json_writer *w = &c->out.text.w;
+    size_t begin = text_length(&c->out.text);
     json_literal(w, "{\"jsonrpc\":\"2.0\",\"id\":");
     json_uint(w, c->last_id + 1);
     json_literal(w, ",\"method\":");
@@ -35,15 +35,18 @@ int request_end(struct imctl *c, size_t begin, int error,
                 void (*done)(struct imctl *c, const struct imctl_reply *reply, void *userdata),
                 void *userdata)
 {
-    json_literal(&c->out.w, "}\n");
-    struct request *q = error || c->error || c->out.w.failed ? NULL : malloc(sizeof(*q));
+    json_literal(&c->out.text.w, "}\n");
+    struct request *q = error || c->error || c->out.text.w.failed ? NULL : malloc(sizeof(*q));
     if (!q) {
-        text_truncate(&c->out, begin);
+        text_truncate(&c->out.text, begin);
         return c->error ? c->error : error ? error : -ENOMEM;
     }
-    size_t end = text_length(&c->out);
-    *q = (struct request){
-        .id = ++c->last_id, .end = c->dropped + end, .size = end - begin, .done = done, .userdata = userdata};
+    size_t end = text_length(&c->out.text);
+    *q = (struct request){.id = ++c->last_id,
+                          .end = writer_place(&c->out, end),
+                          .size = end - begin,
+                          .done = done,
+                          .userdata = userdata};
     request_queue(c, q);
     return 0;
 }
@@ -54,8 +57,8 @@ int imctl_call(struct imctl *c, const char *method, const char *params,
     int error = 0;
     size_t begin = request_begin(c, method);
     if (params) {
-        json_next_key(&c->out.w, "params");
-        error = text_add_json(&c->out, params, true, PARAMS_DEPTH_MAX);
+        json_next_key(&c->out.text.w, "params");
+        error = text_add_json(&c->out.text, params, true, PARAMS_DEPTH_MAX);
     }
     return request_end(c, begin, error, done, userdata);
 }
@@ -65,10 +68,16 @@ int imctl_send(struct imctl *c, const struct imctl_message *m,
 {
     if (message_error(m) < 0)
         return message_error(m);
-    size_t begin = request_begin(c, "send");
-    json_next_key(&c->out.w, "params");
-    message_write_params(m, &c->out.w);
-    return request_end(c, begin, 0, done, userdata);
+    struct descriptors *files = NULL;
+    size_t begin = request_begin(c, method_word(METHOD_SEND));
+    json_next_key(&c->out.text.w, "params");
+    message_write_params(m, &c->out.text.w);
+    int error = request_end(c, begin, message_files(m, &files), done, userdata);
+    if (error < 0)
+        descriptors_free(files);
+    else if (files)
+        writer_attach(&c->out, begin, files);
+    return error;
 }
 
 int imctl_subscribe(struct imctl *c, const struct imctl_selection *s,
@@ -77,10 +86,10 @@ int imctl_subscribe(struct imctl *c, const struct imctl_selection *s,
 {
     if (s && selection_error(s) < 0)
         return selection_error(s);
-    size_t begin = request_begin(c, "subscribe");
+    size_t begin = request_begin(c, method_word(METHOD_SUBSCRIBE));
     if (s) {
-        json_next_key(&c->out.w, "params");
-        selection_write_params(s, &c->out.w);
+        json_next_key(&c->out.text.w, "params");
+        selection_write_params(s, &c->out.text.w);
     }
     return request_end(c, begin, 0, done, userdata);
 }
@@ -89,9 +98,9 @@ int imctl_ack(struct imctl *c, uint64_t seq,
               void (*done)(struct imctl *c, const struct imctl_reply *reply, void *userdata), void *userdata)
 {
     size_t begin = request_begin(c, method_word(METHOD_ACK));
-    json_next_key(&c->out.w, "params");
-    json_literal(&c->out.w, "{\"seq\":");
-    json_uint(&c->out.w, seq);
-    json_literal(&c->out.w, "}");
+    json_next_key(&c->out.text.w, "params");
+    json_literal(&c->out.text.w, "{\"seq\":");
+    json_uint(&c->out.text.w, seq);
+    json_literal(&c->out.text.w, "}");
     return request_end(c, begin, 0, done, userdata);
 }

@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -201,6 +203,31 @@ static void events_are_acked(void **state)
         "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"ack\",\"params\":{\"seq\":18446744073709551615}}\n");
 }
 
+#define SEND(id, message) \
+    "{\"jsonrpc\":\"2.0\",\"id\":" #id ",\"method\":\"send\",\"params\":{\"message\":{" message "}}}\n"
+
+static void a_message_may_be_given_as_json(void **state)
+{
+    struct imctl_message *m =
+        imctl_message_json(" {\"to\":\"bob\",\"a\\u0062\":\n18446744073709551615,\"content\":{\"x\":1,"
+                           "\"message\":\"hi\"},\"messageType\":\"text\"}");
+    assert_int_equal(imctl_send(c, m, NULL, NULL), 0);
+    assert_int_equal(imctl_message_set_int(m, "ab", 2), 0); /* the same key */
+    assert_int_equal(imctl_message_set_content_string(m, "message", "ho"), 0);
+    assert_int_equal(imctl_message_set_content_int(m, "y", 3), 0);
+    assert_int_equal(imctl_send(c, m, NULL, NULL), 0);
+    imctl_message_free(m);
+    m = imctl_message_json("{\"content\":{}}");
+    assert_int_equal(imctl_message_set_content_int(m, "n", 1), 0);
+    assert_int_equal(imctl_send(c, m, NULL, NULL), 0);
+    imctl_message_free(m);
+    assert_int_equal(imctl_dispatch(c), 0);
+    imd_heard(SEND(1, "\"to\":\"bob\",\"ab\":18446744073709551615,\"content\":{\"x\":1,\"message\":\"hi\"},"
+                      "\"messageType\":\"text\"")
+                  SEND(2, "\"to\":\"bob\",\"ab\":2,\"messageType\":\"text\",\"content\":{\"x\":1,"
+                          "\"message\":\"ho\",\"y\":3}") SEND(3, "\"content\":{\"n\":1}"));
+}
+
 /* Each is refused where it is made, again by imctl_send, and leaves no byte on the line. */
 static void wrong_values_are_refused(void **state)
 {
@@ -217,6 +244,9 @@ static void wrong_values_are_refused(void **state)
     for (size_t i = 0; i < sizeof(bad_json) / sizeof(bad_json[0]); i++) {
         struct imctl_message *m = imctl_message_new("text");
         assert_int_equal(imctl_message_set_json(m, "k", bad_json[i]), -EINVAL);
+        assert_int_equal(imctl_send(c, m, NULL, NULL), -EINVAL);
+        imctl_message_free(m);
+        m = imctl_message_json(bad_json[i]);
         assert_int_equal(imctl_send(c, m, NULL, NULL), -EINVAL);
         imctl_message_free(m);
         assert_int_equal(imctl_call(c, "x", bad_json[i], NULL, NULL), -EINVAL);
@@ -236,7 +266,7 @@ static void wrong_words_are_refused(void **state)
     assert_int_equal(imctl_message_set_timeout(m, -1), -EINVAL);
     imctl_message_free(m);
     m = imctl_message_new("text");
-    assert_int_equal(imctl_message_set_json(m, "content", "{}"), 0);
+    assert_int_equal(imctl_message_set_json(m, "content", "[]"), 0);
     assert_int_equal(imctl_message_set_content_int(m, "n", 1), -EINVAL);
     imctl_message_free(m);
 
@@ -487,6 +517,236 @@ static void what_is_no_answer_ends_the_connection(void **state)
         connection_teardown(NULL);
         assert_int_equal(connection_setup(NULL), 0);
     }
+}
+
+/* ---- Files ---- */
+
+/* A file with these bytes. */
+static int file_with(const char *bytes)
+{
+    int fd = memfd_create("test", MFD_CLOEXEC);
+    assert_int_equal(write(fd, bytes, strlen(bytes)), strlen(bytes));
+    return fd;
+}
+
+/* Attaches such a file and closes it, as a program may. */
+static void attach(struct imctl_message *m, const char *key, const char *bytes)
+{
+    int fd = file_with(bytes);
+    assert_int_equal(imctl_message_attach_fd(m, key, fd), 0);
+    close(fd);
+}
+
+/* Sends {content:{KEY:the file}}. */
+static void send_file(const char *key, const char *bytes)
+{
+    struct imctl_message *m = imctl_message_json("{}");
+    attach(m, key, bytes);
+    assert_int_equal(imctl_send(c, m, log_reply, named(key)), 0);
+    imctl_message_free(m);
+}
+
+static size_t open_files(void)
+{
+    size_t count = 0;
+    for (int fd = 0; fd < 1024; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+/* One recvmsg(2) of at most `size` bytes gives these bytes, and files with these contents. */
+static void imd_receives(size_t size, const char *expected, const char *const *contents, size_t count)
+{
+    char got[8192] = "", content[64];
+    union {
+        char room[CMSG_SPACE(17 * sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec span = {got, size < sizeof(got) ? size : sizeof(got) - 1};
+    struct msghdr message = {
+        .msg_iov = &span, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    ssize_t n = recvmsg(imd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    got[n < 0 ? 0 : n] = '\0';
+    assert_string_equal(got, expected);
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    assert_int_equal(header ? (header->cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0, count);
+    for (size_t i = 0; i < count; i++) {
+        int fd = ((int *)CMSG_DATA(header))[i];
+        ssize_t length = pread(fd, content, sizeof(content), 0);
+        assert_int_equal(length, strlen(contents[i]));
+        assert_memory_equal(content, contents[i], strlen(contents[i]));
+        close(fd);
+    }
+}
+
+/* Even a reader that takes all it can get is given one line with its own files at a time. */
+static void files_go_with_the_first_byte_of_their_line(void **state)
+{
+    size_t before = open_files();
+    struct imctl_message *m = imctl_message_json("{}");
+    assert_int_equal(imctl_call(c, "a", NULL, NULL, NULL), 0);
+    attach(m, "message", "one");
+    attach(m, "thumb\"", "two");
+    assert_int_equal(imctl_message_set_content_string(m, "name", "x"), 0);
+    assert_int_equal(imctl_send(c, m, NULL, NULL), 0);
+    imctl_message_free(m);
+    send_file("k", "three");
+    assert_int_equal(imctl_call(c, "b", NULL, NULL, NULL), 0);
+    assert_int_equal(imctl_call(c, "c", NULL, NULL, NULL), 0);
+    assert_int_equal(imctl_dispatch(c), 0);
+    assert_int_equal(imctl_events(c), POLLIN);
+    imd_receives(8000,
+                 "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\"}\n" SEND(
+                     2, "\"content\":{\"message\":{\"$fd\":0},\"thumb\\\"\":{\"$fd\":1},\"name\":\"x\"}"),
+                 (const char *const[]){"one", "two"}, 2);
+    imd_receives(8000, SEND(3, "\"content\":{\"k\":{\"$fd\":0}}"), (const char *const[]){"three"}, 1);
+    imd_receives(8000,
+                 "{\"jsonrpc\":\"2.0\",\"id\":4,\"method\":\"b\"}\n"
+                 "{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"c\"}\n",
+                 NULL, 0);
+    assert_int_equal(open_files(), before);
+}
+
+static void a_file_is_replaced_by_any_other_value(void **state)
+{
+    size_t before = open_files();
+    struct imctl_message *m = imctl_message_json("{}");
+    attach(m, "a", "one");
+    attach(m, "b", "two");
+    attach(m, "b", "three");
+    assert_int_equal(open_files(), before + 2);
+    assert_int_equal(imctl_message_set_content_int(m, "a", 1), 0);
+    assert_int_equal(imctl_send(c, m, NULL, NULL), 0);
+    assert_int_equal(imctl_dispatch(c), 0);
+    imd_receives(8000, SEND(1, "\"content\":{\"a\":1,\"b\":{\"$fd\":0}}"), (const char *const[]){"three"}, 1);
+    assert_int_equal(imctl_message_set_json(m, "content", "{\"c\":2}"), 0);
+    assert_int_equal(open_files(), before);
+    attach(m, "d", "four");
+    assert_int_equal(imctl_send(c, m, NULL, NULL), 0);
+    assert_int_equal(imctl_send(c, m, NULL, NULL), 0); /* as often as one likes */
+    imctl_message_free(m);
+    assert_int_equal(imctl_dispatch(c), 0);
+    imd_receives(8000, SEND(2, "\"content\":{\"c\":2,\"d\":{\"$fd\":0}}"), (const char *const[]){"four"}, 1);
+    imd_receives(8000, SEND(3, "\"content\":{\"c\":2,\"d\":{\"$fd\":0}}"), (const char *const[]){"four"}, 1);
+    assert_int_equal(open_files(), before);
+}
+
+static void what_imd_cannot_read_is_no_file(void **state)
+{
+    size_t before = open_files();
+    struct imctl_message *m = imctl_message_json("{}");
+    int fd = file_with("x"), pipe_fds[2];
+    for (int i = 0; i < 16; i++) {
+        char key[] = {(char)('a' + i), '\0'};
+        assert_int_equal(imctl_message_attach_fd(m, key, fd), 0);
+    }
+    assert_int_equal(imctl_message_attach_fd(m, "a", fd), 0); /* there are 16 still */
+    assert_int_equal(imctl_message_attach_fd(m, "z", fd), -E2BIG);
+    assert_int_equal(imctl_send(c, m, NULL, NULL), -E2BIG);
+    imctl_message_free(m);
+    m = imctl_message_json("{}");
+    assert_int_equal(imctl_message_attach_fd(m, "\xff", fd), -EILSEQ);
+    imctl_message_free(m);
+    close(fd);
+    assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
+    m = imctl_message_json("{}");
+    assert_int_equal(imctl_message_attach_fd(m, "a", pipe_fds[0]), -EINVAL);
+    imctl_message_free(m);
+    close(pipe_fds[0]);
+    close(pipe_fds[1]);
+    m = imctl_message_json("{}");
+    assert_int_equal(imctl_message_attach_fd(m, "a", -1), -EBADF);
+    imctl_message_free(m);
+    assert_int_equal(open_files(), before);
+}
+
+/* The socket holds less than the line: its first part has the file, the rest has none. */
+static void a_partial_write_has_passed_the_files(void **state)
+{
+    size_t before = open_files(), length = 4 << 20, got = 0;
+    struct imctl_message *m = imctl_message_json("{}");
+    char *large = malloc(length), part[4096];
+    memset(large, 'x', length);
+    large[length - 1] = '\0';
+    attach(m, "a", "one");
+    assert_int_equal(imctl_message_set_content_string(m, "b", large), 0);
+    free(large);
+    assert_int_equal(imctl_send(c, m, log_reply, named("large")), 0);
+    imctl_message_free(m);
+    send_file("k", "two");
+    assert_int_equal(imctl_dispatch(c), 0);
+    assert_int_equal(open_files(), before + 1); /* the second waits */
+    imd_receives(4, "{\"js", (const char *const[]){"one"}, 1);
+    while (imctl_events(c) & POLLOUT || got == 0) {
+        ssize_t n = recv(imd, part, sizeof(part), MSG_DONTWAIT);
+        got += n > 0 ? (size_t)n : 0;
+        assert_int_equal(imctl_dispatch(c), 0);
+    }
+    assert_int_equal(open_files(), before);
+    while (recv(imd, part, 1, MSG_DONTWAIT) == 1 && part[0] != '\n')
+        ;
+    imd_receives(8000, SEND(2, "\"content\":{\"k\":{\"$fd\":0}}"), (const char *const[]){"two"}, 1);
+}
+
+static void close_and_send_file(struct imctl *connection, const struct imctl_reply *r, void *name)
+{
+    log_reply(connection, r, name);
+    send_file("late", "x");
+    imctl_close(connection);
+}
+
+/* Whatever becomes of the requests, no file stays open. */
+static void files_that_never_went_are_closed(void **state)
+{
+    size_t before = open_files();
+    send_file("a", "x");
+    imctl_close(c);
+    assert_string_equal(log_text, "a:not_connected;");
+    close(imd);
+
+    log_text[0] = '\0';
+    assert_int_equal(connection_setup(NULL), 0);
+    assert_int_equal(imctl_call(c, "x", NULL, close_and_send_file, named("x")), 0);
+    imd_says("{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n");
+    assert_int_equal(imctl_dispatch(c), -ECANCELED);
+    assert_string_equal(log_text, "x:;late:not_connected;");
+    close(imd);
+
+    assert_int_equal(connection_setup(NULL), 0);
+    send_file("a", "x");
+    struct imctl_message *m = imctl_message_json("{}");
+    attach(m, "a", "x");
+    imd_ends();
+    while (imctl_dispatch(c) == 0)
+        ;
+    assert_int_equal(imctl_send(c, m, NULL, NULL), -ECONNRESET);
+    imctl_message_free(m);
+    imctl_close(c);
+    c = NULL;
+    assert_int_equal(open_files(), before - 2);
+}
+
+/* A user may have only so many on the way; then they wait, without the program being woken for nothing. */
+static void too_many_files_under_way_wait(void **state)
+{
+    struct rlimit saved, low;
+    uid_t user = geteuid();
+    getrlimit(RLIMIT_NOFILE, &saved);
+    low = (struct rlimit){64, saved.rlim_max};
+    for (int i = 0; i < 100; i++)
+        send_file("k", "x");
+    setrlimit(RLIMIT_NOFILE, &low);
+    assert_int_equal(user == 0 ? seteuid(65534) : 0, 0); /* root may have any number */
+    int error = imctl_dispatch(c);
+    short events = imctl_events(c);
+    int timeout = imctl_timeout(c);
+    assert_int_equal(seteuid(user), 0);
+    setrlimit(RLIMIT_NOFILE, &saved);
+    assert_int_equal(error, 0);
+    assert_int_equal(events, POLLIN);
+    assert_true(timeout > 0 && timeout < 1000);
+    assert_int_equal(imctl_dispatch(c), 0); /* there is room again */
+    assert_int_equal(imctl_timeout(c), -1);
 }
 
 /* ---- The end of a connection ---- */
@@ -789,6 +1049,7 @@ int main(void)
         TEST(a_message_may_be_queued),
         TEST(a_subscription_may_begin_earlier),
         TEST(events_are_acked),
+        TEST(a_message_may_be_given_as_json),
         TEST(wrong_values_are_refused),
         TEST(wrong_words_are_refused),
         TEST(nesting_is_capped_as_in_the_protocol),
@@ -801,6 +1062,12 @@ int main(void)
         TEST(a_too_long_line_is_answered_without_an_id),
         TEST(too_many_clients_is_told_unasked),
         TEST(what_is_no_answer_ends_the_connection),
+        TEST(files_go_with_the_first_byte_of_their_line),
+        TEST(a_file_is_replaced_by_any_other_value),
+        TEST(what_imd_cannot_read_is_no_file),
+        TEST(a_partial_write_has_passed_the_files),
+        TEST(files_that_never_went_are_closed),
+        TEST(too_many_files_under_way_wait),
         TEST(what_was_written_is_unknown_and_what_was_not_is_not_connected),
         TEST(answers_before_the_end_are_read),
         TEST(close_answers_what_waits),
