@@ -43,6 +43,7 @@ struct imctl_event *imctl_event_copy(const struct imctl_event *e)
     line[e->line.len] = '\0';
     event_init(copy, view_move(e->line, e->line.at, line), view_move(e->method, e->line.at, line),
                view_move(e->document.root, e->line.at, line));
+    copy->kind = e->kind;
     return copy;
 }
 
@@ -50,6 +51,17 @@ int event_new(struct view line, struct imctl_event **out)
 {
     struct imctl_event e;
     event_init(&e, line, view_find(line, "method"), view_find(line, "params"));
+    *out = imctl_event_copy(&e);
+    event_deinit(&e);
+    return *out ? 0 : -ENOMEM;
+}
+
+/* An entry is what the params of an event would be. */
+int event_new_outbox(struct view entry, struct imctl_event **out)
+{
+    struct imctl_event e;
+    event_init(&e, entry, (struct view){NULL, 0}, entry);
+    e.kind = IMCTL_EVENT_OUTBOX;
     *out = imctl_event_copy(&e);
     event_deinit(&e);
     return *out ? 0 : -ENOMEM;
@@ -107,7 +119,7 @@ uint64_t imctl_event_seq(const struct imctl_event *e)
 
 int64_t imctl_event_time(const struct imctl_event *e)
 {
-    return int_or(e, "time", 0);
+    return int_or(e, "time", int_or(e, "changedTime", 0)); /* an entry of the outbox has the other */
 }
 
 int64_t imctl_event_code(const struct imctl_event *e)

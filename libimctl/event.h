@@ -21,4 +21,7 @@ void event_deinit(struct imctl_event *e);
 /* An event of its own from a line that need not stay. 0, -ENOMEM. */
 int event_new(struct view line, struct imctl_event **out);
 
+/* The same from an entry of the outbox, as an OUTBOX. */
+int event_new_outbox(struct view entry, struct imctl_event **out);
+
 #endif

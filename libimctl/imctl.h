@@ -165,8 +165,7 @@ IMCTL_API size_t imctl_waiting(const struct imctl *c);
 
 /*
  * Any method of the protocol. `params` is the JSON text of an object, or NULL. Without params: `hello`,
- * `status`, `stats`, `connect`, `disconnect`, `reconnect`, `unsubscribe`. With params: `history`, `outbox`,
- * `outbox.cancel`. -EINVAL: params is no JSON object.
+ * `status`, `stats`, `connect`, `disconnect`, `reconnect`, `unsubscribe`. -EINVAL: params is no JSON object.
  */
 IMCTL_API int imctl_call(struct imctl *c, const char *method, const char *params,
                          void (*done)(struct imctl *c, const struct imctl_reply *reply, void *userdata),
@@ -194,6 +193,26 @@ IMCTL_API int imctl_ack(struct imctl *c, uint64_t seq,
                         void (*done)(struct imctl *c, const struct imctl_reply *reply, void *userdata),
                         void *userdata);
 
+/*
+ * Asks for events of the past (NULL: the first 100 that imd has kept), which imctl_reply_event walks. The
+ * reply also has `more` ("true" or "false"): whether there are others behind the last one.
+ */
+IMCTL_API int imctl_history(struct imctl *c, const struct imctl_selection *s,
+                            void (*done)(struct imctl *c, const struct imctl_reply *reply, void *userdata),
+                            void *userdata);
+
+/* Asks how queued messages stand (NULL: all that imd remembers), which imctl_reply_event walks.
+ * IMCTL_NOT_FOUND: no such messageId. */
+IMCTL_API int imctl_outbox(struct imctl *c, const char *id,
+                           void (*done)(struct imctl *c, const struct imctl_reply *reply, void *userdata),
+                           void *userdata);
+
+/* Takes a queued message back. IMCTL_CONFLICT: it went to the server already, or is finished. */
+IMCTL_API int imctl_outbox_cancel(struct imctl *c, const char *id,
+                                  void (*done)(struct imctl *c, const struct imctl_reply *reply,
+                                               void *userdata),
+                                  void *userdata);
+
 /* ---- Blocking requests ---- */
 
 /*
@@ -208,6 +227,11 @@ IMCTL_API int imctl_send_wait(struct imctl *c, const struct imctl_message *m, in
 IMCTL_API int imctl_subscribe_wait(struct imctl *c, const struct imctl_selection *s, int timeout_ms,
                                    struct imctl_reply **out);
 IMCTL_API int imctl_ack_wait(struct imctl *c, uint64_t seq, int timeout_ms, struct imctl_reply **out);
+IMCTL_API int imctl_history_wait(struct imctl *c, const struct imctl_selection *s, int timeout_ms,
+                                 struct imctl_reply **out);
+IMCTL_API int imctl_outbox_wait(struct imctl *c, const char *id, int timeout_ms, struct imctl_reply **out);
+IMCTL_API int imctl_outbox_cancel_wait(struct imctl *c, const char *id, int timeout_ms,
+                                       struct imctl_reply **out);
 
 /* ---- Events ---- */
 
@@ -231,7 +255,8 @@ IMCTL_API const char *imctl_event_name(const struct imctl_event *e); /* "MESSAGE
 /* Its number, which imctl_ack and imctl_selection_set_since take; of GAP: the last one that it covers. 0: it
  * has none. */
 IMCTL_API uint64_t imctl_event_seq(const struct imctl_event *e);
-IMCTL_API int64_t imctl_event_time(const struct imctl_event *e); /* when imd received it; 0: not told */
+IMCTL_API int64_t imctl_event_time(const struct imctl_event *e); /* when imd received it; of OUTBOX, when it
+                                                                    came to this state; 0: not told */
 
 /* Of MESSAGE and SENT; id and code of OUTBOX too. Strings are NULL, numbers the given value, when the event
  * has none. */
@@ -280,8 +305,9 @@ IMCTL_API const char *imctl_reply_server_error(const struct imctl_reply *r); /* 
 IMCTL_API const char *imctl_reply_state(const struct imctl_reply *r);
 
 /*
- * The events of a `history`, one after the other: `at` is 0 at first and is moved by each call. 0: *out is an
- * event that the caller frees, or NULL behind the last; -ENOMEM.
+ * The events of a history, one after the other, or the entries of an outbox, as OUTBOX events (all members of
+ * an entry are found as those of an event): `at` is 0 at first and is moved by each call. 0: *out is an event
+ * that the caller frees, or NULL behind the last; -ENOMEM.
  */
 IMCTL_API int imctl_reply_event(const struct imctl_reply *r, size_t *at, struct imctl_event **out);
 
@@ -346,28 +372,37 @@ IMCTL_API int imctl_message_set_queue(struct imctl_message *m, int64_t expires_m
 
 /* ---- Selections ---- */
 
-/* Which events: any of the kinds that were added, and for each key that was matched, one of its values. The
- * setters return as those of messages. */
+/* Which events, for imctl_subscribe or imctl_history: for each key that was matched, those with one of its
+ * values. The setters return as those of messages. What the other request does not know is -EINVAL there. */
 IMCTL_API struct imctl_selection *imctl_selection_new(void); /* NULL: no memory */
 IMCTL_API void imctl_selection_free(struct imctl_selection *s);
-
-/* A kind by its word; none added: MESSAGE and STATUS. -EINVAL: no such kind. */
-IMCTL_API int imctl_selection_add_event(struct imctl_selection *s, const char *word);
 
 /* `key`: messageType (short words too), conversationType (a word or a number), from, to or signalName.
  * -EINVAL: another key, or no conversation type. */
 IMCTL_API int imctl_selection_match(struct imctl_selection *s, const char *key, const char *value);
 
-/* From where on: behind this number, or all that imd has; the later call counts. Without: from now on. */
+/* Behind this number; without it, a subscription begins now, a history at its first event. */
 IMCTL_API int imctl_selection_set_since(struct imctl_selection *s, uint64_t seq);
+
+/* Of a subscription: a kind by its word; none added: MESSAGE and STATUS. -EINVAL: no such kind. */
+IMCTL_API int imctl_selection_add_event(struct imctl_selection *s, const char *word);
+
+/* Of a subscription: all that imd has; replaces imctl_selection_set_since, and the other way round. */
 IMCTL_API int imctl_selection_set_earliest(struct imctl_selection *s);
 
 /*
- * A name (1 to 128 bytes) under which imd remembers what was acked (imctl_ack): it begins behind that. One
- * that imd does not know begins where the calls above say. A name is used by one connection at a time: else
- * the reply is IMCTL_CONFLICT.
+ * Of a subscription: a name (1 to 128 bytes) under which imd remembers what was acked (imctl_ack): it begins
+ * behind that. One that imd does not know begins where the calls above say. A name is used by one connection
+ * at a time: else the reply is IMCTL_CONFLICT.
  */
 IMCTL_API int imctl_selection_set_consumer(struct imctl_selection *s, const char *name);
+
+/* Of a history: before this number; of these times and between them (INT64_MIN, INT64_MAX: any); so many at
+ * most (without: 100; not above 10000); the newest first. */
+IMCTL_API int imctl_selection_set_before(struct imctl_selection *s, uint64_t seq);
+IMCTL_API int imctl_selection_set_times(struct imctl_selection *s, int64_t since_ms, int64_t until_ms);
+IMCTL_API int imctl_selection_set_limit(struct imctl_selection *s, uint64_t count);
+IMCTL_API int imctl_selection_set_reverse(struct imctl_selection *s);
 
 #ifdef __cplusplus
 }

@@ -143,7 +143,10 @@ const char *imctl_reply_state(const struct imctl_reply *r)
 int imctl_reply_event(const struct imctl_reply *r, size_t *at, struct imctl_event **out)
 {
     struct view rest = view_find(r->body->root, "events"), item;
+    bool outbox = !rest.at;
     *out = NULL;
+    if (outbox)
+        rest = view_find(r->body->root, "entries");
     if (rest.len <= *at)
         return 0;
     rest = (struct view){rest.at + *at, rest.len - *at};
@@ -151,7 +154,7 @@ int imctl_reply_event(const struct imctl_reply *r, size_t *at, struct imctl_even
     if (!view_item(&rest, &item))
         return 0;
     *at += (size_t)(rest.at - before);
-    return event_new(item, out);
+    return outbox ? event_new_outbox(item, out) : event_new(item, out);
 }
 
 const char *imctl_reply_server_error(const struct imctl_reply *r)

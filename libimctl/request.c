@@ -80,18 +80,34 @@ int imctl_send(struct imctl *c, const struct imctl_message *m,
     return error;
 }
 
+/* A request for what a selection selects. */
+static int select_events(struct imctl *c, enum method method, const struct imctl_selection *s,
+                         enum selection_use use,
+                         void (*done)(struct imctl *c, const struct imctl_reply *reply, void *userdata),
+                         void *userdata)
+{
+    if (s && selection_error(s, use) < 0)
+        return selection_error(s, use);
+    size_t begin = request_begin(c, method_word(method));
+    if (s) {
+        json_next_key(&c->out.text.w, "params");
+        selection_write_params(s, use, &c->out.text.w);
+    }
+    return request_end(c, begin, 0, done, userdata);
+}
+
 int imctl_subscribe(struct imctl *c, const struct imctl_selection *s,
                     void (*done)(struct imctl *c, const struct imctl_reply *reply, void *userdata),
                     void *userdata)
 {
-    if (s && selection_error(s) < 0)
-        return selection_error(s);
-    size_t begin = request_begin(c, method_word(METHOD_SUBSCRIBE));
-    if (s) {
-        json_next_key(&c->out.text.w, "params");
-        selection_write_params(s, &c->out.text.w);
-    }
-    return request_end(c, begin, 0, done, userdata);
+    return select_events(c, METHOD_SUBSCRIBE, s, SELECTION_SUBSCRIBE, done, userdata);
+}
+
+int imctl_history(struct imctl *c, const struct imctl_selection *s,
+                  void (*done)(struct imctl *c, const struct imctl_reply *reply, void *userdata),
+                  void *userdata)
+{
+    return select_events(c, METHOD_HISTORY, s, SELECTION_HISTORY, done, userdata);
 }
 
 int imctl_ack(struct imctl *c, uint64_t seq,
@@ -103,4 +119,34 @@ int imctl_ack(struct imctl *c, uint64_t seq,
     json_uint(&c->out.text.w, seq);
     json_literal(&c->out.text.w, "}");
     return request_end(c, begin, 0, done, userdata);
+}
+
+/* A request whose params are a messageId; NULL: none. */
+static int of_message(struct imctl *c, enum method method, const char *id,
+                      void (*done)(struct imctl *c, const struct imctl_reply *reply, void *userdata),
+                      void *userdata)
+{
+    int error = 0;
+    size_t begin = request_begin(c, method_word(method));
+    if (id) {
+        json_next_key(&c->out.text.w, "params");
+        json_literal(&c->out.text.w, "{\"" KEY_MESSAGE_ID "\":");
+        error = text_add_string(&c->out.text, id);
+        json_literal(&c->out.text.w, "}");
+    }
+    return request_end(c, begin, error, done, userdata);
+}
+
+int imctl_outbox(struct imctl *c, const char *id,
+                 void (*done)(struct imctl *c, const struct imctl_reply *reply, void *userdata),
+                 void *userdata)
+{
+    return of_message(c, METHOD_OUTBOX, id, done, userdata);
+}
+
+int imctl_outbox_cancel(struct imctl *c, const char *id,
+                        void (*done)(struct imctl *c, const struct imctl_reply *reply, void *userdata),
+                        void *userdata)
+{
+    return of_message(c, METHOD_OUTBOX_CANCEL, id, done, userdata);
 }

@@ -1,5 +1,5 @@
-/* Which events a program wants: one list of kinds, one list of values for each key that filters know, and
- * from where on. */
+/* Which events a program wants: one list of values for each key that filters know, and parameters, of which
+ * `subscribe` and `history` know some each. */
 #include "selection.h"
 
 #include "text.h"
@@ -24,11 +24,29 @@ static const struct {
 
 #define FILTER_COUNT (sizeof(filters) / sizeof(filters[0]))
 
+enum parameter {
+    KINDS,
+    SINCE,
+    EARLIEST,
+    CONSUMER,
+    BEFORE,
+    SINCE_TIME,
+    UNTIL_TIME,
+    LIMIT,
+    REVERSE,
+    PARAMETER_COUNT
+};
+
+/* Their names by use; NULL: it does not know them. */
+static const char *const parameters[PARAMETER_COUNT][2] = {
+    [KINDS] = {"events", NULL},      [SINCE] = {"since", "after"}, [EARLIEST] = {"since", NULL},
+    [CONSUMER] = {"consumer", NULL}, [BEFORE] = {NULL, "before"},  [SINCE_TIME] = {NULL, "since"},
+    [UNTIL_TIME] = {NULL, "until"},  [LIMIT] = {NULL, "limit"},    [REVERSE] = {NULL, "reverse"},
+};
+
 struct imctl_selection {
-    struct text events; /* `"MESSAGE","SENT"` */
-    struct text values[FILTER_COUNT];
-    struct text since;    /* a number, or "earliest" with its quotes */
-    struct text consumer; /* a string */
+    struct text filter[FILTER_COUNT];        /* values, without the brackets around them */
+    struct text parameters[PARAMETER_COUNT]; /* as JSON, of KINDS without its brackets; empty: not set */
     int error;
 };
 
@@ -62,11 +80,10 @@ struct imctl_selection *imctl_selection_new(void)
     struct imctl_selection *s = calloc(1, sizeof(*s));
     if (!s)
         return NULL;
-    text_init(&s->events);
     for (size_t i = 0; i < FILTER_COUNT; i++)
-        text_init(&s->values[i]);
-    text_init(&s->since);
-    text_init(&s->consumer);
+        text_init(&s->filter[i]);
+    for (size_t i = 0; i < PARAMETER_COUNT; i++)
+        text_init(&s->parameters[i]);
     return s;
 }
 
@@ -74,11 +91,10 @@ void imctl_selection_free(struct imctl_selection *s)
 {
     if (!s)
         return;
-    text_deinit(&s->events);
     for (size_t i = 0; i < FILTER_COUNT; i++)
-        text_deinit(&s->values[i]);
-    text_deinit(&s->since);
-    text_deinit(&s->consumer);
+        text_deinit(&s->filter[i]);
+    for (size_t i = 0; i < PARAMETER_COUNT; i++)
+        text_deinit(&s->parameters[i]);
     free(s);
 }
 
@@ -87,7 +103,7 @@ int imctl_selection_add_event(struct imctl_selection *s, const char *word)
     if (!s->error && event_kind_parse(word, strlen(word)) < 0)
         s->error = -EINVAL;
     if (!s->error)
-        s->error = list_add(&s->events, add_plain, word);
+        s->error = list_add(&s->parameters[KINDS], add_plain, word);
     return s->error;
 }
 
@@ -97,40 +113,92 @@ int imctl_selection_match(struct imctl_selection *s, const char *key, const char
     while (i < FILTER_COUNT && strcmp(filters[i].key, key) != 0)
         i++;
     if (!s->error)
-        s->error = i < FILTER_COUNT ? list_add(&s->values[i], filters[i].add, value) : -EINVAL;
+        s->error = i < FILTER_COUNT ? list_add(&s->filter[i], filters[i].add, value) : -EINVAL;
     return s->error;
 }
 
-int imctl_selection_set_since(struct imctl_selection *s, uint64_t seq)
+/* The parameter's text, empty, for a value in place of the one that was there. */
+static struct text *parameter_clear(struct imctl_selection *s, enum parameter p)
 {
-    text_truncate(&s->since, 0);
-    json_uint(&s->since.w, seq);
-    if (!s->error && s->since.w.failed)
+    text_truncate(&s->parameters[p], 0);
+    return &s->parameters[p];
+}
+
+static int set_number(struct imctl_selection *s, enum parameter p, uint64_t value)
+{
+    struct text *t = parameter_clear(s, p);
+    json_uint(&t->w, value);
+    if (!s->error && t->w.failed)
         s->error = -ENOMEM;
     return s->error;
 }
 
-/* A string in place of the one that was there. */
-static int string_set(struct imctl_selection *s, struct text *t, const char *value)
+static int set_string(struct imctl_selection *s, enum parameter p, const char *value)
 {
-    text_truncate(t, 0);
+    struct text *t = parameter_clear(s, p);
     if (!s->error)
         s->error = text_add_string(t, value);
     return s->error;
 }
 
+/* A time; `any` stands for none. */
+static int set_time(struct imctl_selection *s, enum parameter p, int64_t ms, int64_t any)
+{
+    struct text *t = parameter_clear(s, p);
+    if (ms != any)
+        json_int(&t->w, ms);
+    if (!s->error && t->w.failed)
+        s->error = -ENOMEM;
+    return s->error;
+}
+
+int imctl_selection_set_since(struct imctl_selection *s, uint64_t seq)
+{
+    parameter_clear(s, EARLIEST);
+    return set_number(s, SINCE, seq);
+}
+
 int imctl_selection_set_earliest(struct imctl_selection *s)
 {
-    return string_set(s, &s->since, "earliest");
+    parameter_clear(s, SINCE);
+    return set_string(s, EARLIEST, "earliest");
 }
 
 int imctl_selection_set_consumer(struct imctl_selection *s, const char *name)
 {
-    return string_set(s, &s->consumer, name);
+    return set_string(s, CONSUMER, name);
 }
 
-int selection_error(const struct imctl_selection *s)
+int imctl_selection_set_before(struct imctl_selection *s, uint64_t seq)
 {
+    return set_number(s, BEFORE, seq);
+}
+
+int imctl_selection_set_times(struct imctl_selection *s, int64_t since_ms, int64_t until_ms)
+{
+    (void)set_time(s, SINCE_TIME, since_ms, INT64_MIN); /* the error sticks */
+    return set_time(s, UNTIL_TIME, until_ms, INT64_MAX);
+}
+
+int imctl_selection_set_limit(struct imctl_selection *s, uint64_t count)
+{
+    return set_number(s, LIMIT, count);
+}
+
+int imctl_selection_set_reverse(struct imctl_selection *s)
+{
+    struct text *t = parameter_clear(s, REVERSE);
+    json_literal(&t->w, "true");
+    if (!s->error && t->w.failed)
+        s->error = -ENOMEM;
+    return s->error;
+}
+
+int selection_error(const struct imctl_selection *s, enum selection_use use)
+{
+    for (size_t i = 0; i < PARAMETER_COUNT; i++)
+        if (!s->error && text_length(&s->parameters[i]) > 0 && !parameters[i][use])
+            return -EINVAL;
     return s->error;
 }
 
@@ -166,7 +234,7 @@ static void value_write(struct json_writer *w, const char **comma, const char *k
 static bool filter_empty(const struct imctl_selection *s)
 {
     for (size_t i = 0; i < FILTER_COUNT; i++)
-        if (text_length(&s->values[i]) > 0)
+        if (text_length(&s->filter[i]) > 0)
             return false;
     return true;
 }
@@ -179,17 +247,18 @@ static void filter_write(struct json_writer *w, const char **comma, const struct
     member_write(w, comma, "filter");
     json_literal(w, "{");
     for (size_t i = 0; i < FILTER_COUNT; i++)
-        list_write(w, &inner, filters[i].key, &s->values[i]);
+        list_write(w, &inner, filters[i].key, &s->filter[i]);
     json_literal(w, "}");
 }
 
-void selection_write_params(const struct imctl_selection *s, struct json_writer *w)
+void selection_write_params(const struct imctl_selection *s, enum selection_use use, struct json_writer *w)
 {
     const char *comma = "";
     json_literal(w, "{");
-    list_write(w, &comma, "events", &s->events);
+    if (parameters[KINDS][use])
+        list_write(w, &comma, parameters[KINDS][use], &s->parameters[KINDS]);
     filter_write(w, &comma, s);
-    value_write(w, &comma, "since", &s->since);
-    value_write(w, &comma, "consumer", &s->consumer);
+    for (size_t i = KINDS + 1; i < PARAMETER_COUNT; i++)
+        value_write(w, &comma, parameters[i][use], &s->parameters[i]);
     json_literal(w, "}");
 }

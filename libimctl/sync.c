@@ -109,6 +109,28 @@ int imctl_ack_wait(struct imctl *c, uint64_t seq, int timeout_ms, struct imctl_r
     return error < 0 ? error : waiter_run(c, &w, timeout_ms, out);
 }
 
+int imctl_history_wait(struct imctl *c, const struct imctl_selection *s, int timeout_ms,
+                       struct imctl_reply **out)
+{
+    struct waiter w = {0};
+    int error = c->dispatching ? -EDEADLK : imctl_history(c, s, waiter_done, &w);
+    return error < 0 ? error : waiter_run(c, &w, timeout_ms, out);
+}
+
+int imctl_outbox_wait(struct imctl *c, const char *id, int timeout_ms, struct imctl_reply **out)
+{
+    struct waiter w = {0};
+    int error = c->dispatching ? -EDEADLK : imctl_outbox(c, id, waiter_done, &w);
+    return error < 0 ? error : waiter_run(c, &w, timeout_ms, out);
+}
+
+int imctl_outbox_cancel_wait(struct imctl *c, const char *id, int timeout_ms, struct imctl_reply **out)
+{
+    struct waiter w = {0};
+    int error = c->dispatching ? -EDEADLK : imctl_outbox_cancel(c, id, waiter_done, &w);
+    return error < 0 ? error : waiter_run(c, &w, timeout_ms, out);
+}
+
 int imctl_event_wait(struct imctl *c, int timeout_ms, struct imctl_event **out)
 {
     int64_t deadline = deadline_after(timeout_ms);

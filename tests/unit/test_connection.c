@@ -187,6 +187,108 @@ static void a_subscription_may_begin_earlier(void **state)
               "\"filter\":{\"from\":[\"bob\"]},\"since\":\"earliest\",\"consumer\":\"my \\\"own\\\"\"}}\n");
 }
 
+static void a_history_is_asked_for(void **state)
+{
+    struct imctl_selection *s = imctl_selection_new();
+    assert_int_equal(imctl_history(c, NULL, NULL, NULL), 0);
+    assert_int_equal(imctl_selection_match(s, "from", "bob"), 0);
+    assert_int_equal(imctl_selection_set_times(s, INT64_MIN, INT64_MAX), 0);
+    assert_int_equal(imctl_history(c, s, NULL, NULL), 0);
+    assert_int_equal(imctl_selection_set_since(s, 5), 0);
+    assert_int_equal(imctl_subscribe(c, s, NULL, NULL), 0); /* of both */
+    assert_int_equal(imctl_selection_set_before(s, UINT64_MAX), 0);
+    assert_int_equal(imctl_selection_set_times(s, -1, 1700000000123), 0);
+    assert_int_equal(imctl_selection_set_limit(s, 7), 0);
+    assert_int_equal(imctl_selection_set_limit(s, 8), 0);
+    assert_int_equal(imctl_selection_set_reverse(s), 0);
+    assert_int_equal(imctl_history(c, s, NULL, NULL), 0);
+    imctl_selection_free(s);
+    assert_int_equal(imctl_dispatch(c), 0);
+    imd_heard(
+        "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"history\"}\n"
+        "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"history\",\"params\":{\"filter\":{\"from\":[\"bob\"]}}}\n"
+        "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"subscribe\",\"params\":{\"filter\":{\"from\":[\"bob\"]},"
+        "\"since\":5}}\n"
+        "{\"jsonrpc\":\"2.0\",\"id\":4,\"method\":\"history\",\"params\":{\"filter\":{\"from\":[\"bob\"]},"
+        "\"after\":5,\"before\":18446744073709551615,\"since\":-1,\"until\":1700000000123,\"limit\":8,"
+        "\"reverse\":true}}\n");
+}
+
+static int set_event(struct imctl_selection *s)
+{
+    return imctl_selection_add_event(s, "SENT");
+}
+
+static int set_consumer(struct imctl_selection *s)
+{
+    return imctl_selection_set_consumer(s, "c");
+}
+
+static int set_before(struct imctl_selection *s)
+{
+    return imctl_selection_set_before(s, 1);
+}
+
+static int set_since_time(struct imctl_selection *s)
+{
+    return imctl_selection_set_times(s, 1, INT64_MAX);
+}
+
+static int set_until_time(struct imctl_selection *s)
+{
+    return imctl_selection_set_times(s, INT64_MIN, 1);
+}
+
+static int set_limit(struct imctl_selection *s)
+{
+    return imctl_selection_set_limit(s, 1);
+}
+
+static void what_a_request_does_not_know_is_not_sent(void **state)
+{
+    static const struct {
+        int (*set)(struct imctl_selection *s);
+        int subscribe, history;
+    } cases[] = {
+        {set_event, 0, -EINVAL},      {imctl_selection_set_earliest, 0, -EINVAL},
+        {set_consumer, 0, -EINVAL},   {set_before, -EINVAL, 0},
+        {set_since_time, -EINVAL, 0}, {set_until_time, -EINVAL, 0},
+        {set_limit, -EINVAL, 0},      {imctl_selection_set_reverse, -EINVAL, 0},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct imctl_selection *s = imctl_selection_new();
+        assert_int_equal(cases[i].set(s), 0);
+        assert_int_equal(imctl_subscribe(c, s, NULL, NULL), cases[i].subscribe);
+        assert_int_equal(imctl_history(c, s, NULL, NULL), cases[i].history);
+        imctl_selection_free(s);
+    }
+    assert_int_equal(imctl_waiting(c), 8);
+}
+
+static void the_outbox_is_asked(void **state)
+{
+    struct imctl_reply *r = NULL;
+    assert_int_equal(imctl_outbox(c, NULL, NULL, NULL), 0);
+    assert_int_equal(imctl_outbox(c, "a\"b", NULL, NULL), 0);
+    assert_int_equal(imctl_outbox_cancel(c, "m", NULL, NULL), 0);
+    assert_int_equal(imctl_outbox(c, "\xff", NULL, NULL), -EILSEQ);
+    imd_says("{\"id\":4,\"result\":{}}\n");
+    assert_int_equal(imctl_outbox_wait(c, "x", 1000, &r), 0);
+    imctl_reply_free(r);
+    imd_says("{\"id\":5,\"result\":{}}\n");
+    assert_int_equal(imctl_outbox_cancel_wait(c, "y", 1000, &r), 0);
+    imctl_reply_free(r);
+    imd_says("{\"id\":6,\"result\":{}}\n");
+    assert_int_equal(imctl_history_wait(c, NULL, 1000, &r), 0);
+    imctl_reply_free(r);
+    imd_heard("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"outbox\"}\n"
+              "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"outbox\",\"params\":{\"messageId\":\"a\\\"b\"}}\n"
+              "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"outbox.cancel\",\"params\":{\"messageId\":\"m\"}}\n"
+              "{\"jsonrpc\":\"2.0\",\"id\":4,\"method\":\"outbox\",\"params\":{\"messageId\":\"x\"}}\n"
+              "{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"outbox.cancel\",\"params\":{\"messageId\":\"y\"}}\n"
+              "{\"jsonrpc\":\"2.0\",\"id\":6,\"method\":\"history\"}\n");
+}
+
 static void events_are_acked(void **state)
 {
     struct imctl_reply *r = NULL;
@@ -428,6 +530,34 @@ static void the_events_of_a_history_are_read(void **state)
     has_events("{\"events\":{}}", "");
     has_events("{}", "");
     has_events("[]", "");
+}
+
+static void the_entries_of_an_outbox_are_read(void **state)
+{
+    struct imctl_reply *r = NULL;
+    struct imctl_event *e = NULL;
+    int64_t attempts = 0;
+    size_t at = 0;
+    imd_says("{\"id\":1,\"result\":{\"entries\":[{\"messageId\":\"a\",\"state\":\"rejected\",\"attempts\":3,"
+             "\"queuedTime\":1,\"changedTime\":1700000000020,\"code\":7},{\"messageId\":\"b\",\"state\":"
+             "\"queued\"}]}}\n");
+    assert_int_equal(imctl_outbox_wait(c, NULL, 1000, &r), 0);
+    assert_int_equal(imctl_reply_event(r, &at, &e), 0);
+    assert_int_equal(imctl_event_kind(e), IMCTL_EVENT_OUTBOX);
+    assert_string_equal(imctl_event_name(e), "OUTBOX");
+    assert_string_equal(imctl_event_id(e), "a");
+    assert_string_equal(imctl_event_state(e), "rejected");
+    assert_int_equal(imctl_event_code(e), 7);
+    assert_true(imctl_event_time(e) == 1700000000020);
+    assert_true(imctl_event_int(e, "attempts", &attempts) && attempts == 3);
+    imctl_event_free(e);
+    assert_int_equal(imctl_reply_event(r, &at, &e), 0);
+    imctl_reply_free(r);
+    struct imctl_event *copy = imctl_event_copy(e);
+    imctl_event_free(e);
+    assert_int_equal(imctl_event_kind(copy), IMCTL_EVENT_OUTBOX);
+    assert_string_equal(imctl_event_json(copy, NULL), "{\"messageId\":\"b\",\"state\":\"queued\"}");
+    imctl_event_free(copy);
 }
 
 static void errors_are_judged_by_reason_then_by_code(void **state)
@@ -1048,6 +1178,9 @@ int main(void)
         TEST(a_message_is_written_in_the_order_of_its_keys),
         TEST(a_message_may_be_queued),
         TEST(a_subscription_may_begin_earlier),
+        TEST(a_history_is_asked_for),
+        TEST(what_a_request_does_not_know_is_not_sent),
+        TEST(the_outbox_is_asked),
         TEST(events_are_acked),
         TEST(a_message_may_be_given_as_json),
         TEST(wrong_values_are_refused),
@@ -1058,6 +1191,7 @@ int main(void)
         TEST(a_rejection_is_read),
         TEST(the_state_of_a_queued_send_is_read),
         TEST(the_events_of_a_history_are_read),
+        TEST(the_entries_of_an_outbox_are_read),
         TEST(errors_are_judged_by_reason_then_by_code),
         TEST(a_too_long_line_is_answered_without_an_id),
         TEST(too_many_clients_is_told_unasked),
