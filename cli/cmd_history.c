@@ -4,6 +4,7 @@
  */
 #include "filter.h"
 #include "history.h"
+#include "options.h"
 #include "output.h"
 #include "reach.h"
 #include "show.h"
@@ -81,6 +82,15 @@ static int keep_event(struct reading *r, struct imctl_event *e)
     return 0;
 }
 
+/* A form has no use for what is lost. false: it cannot be written. */
+static bool print_event(const struct reading *r, const struct imctl_event *e)
+{
+    if (!r->show.format || imctl_event_kind(e) != IMCTL_EVENT_GAP)
+        return show_event(e, &r->show, NULL);
+    show_gap_aside(e);
+    return true;
+}
+
 /* Prints it if its turn has come, else keeps it; in both cases takes it over. */
 static int take_event(struct reading *r, struct imctl_event *e)
 {
@@ -88,7 +98,7 @@ static int take_event(struct reading *r, struct imctl_event *e)
     r->left--;
     if (!r->arguments->reverse)
         return keep_event(r, e);
-    if (!show_event(e, &r->show))
+    if (!print_event(r, e))
         r->ended = true;
     imctl_event_free(e);
     return 0;
@@ -128,7 +138,7 @@ static void print_kept(struct reading *r)
     bool written = true;
     while (r->count > 0) {
         struct imctl_event *e = r->kept[--r->count];
-        written = written && show_event(e, &r->show);
+        written = written && print_event(r, e);
         imctl_event_free(e);
     }
     free(r->kept);
@@ -148,14 +158,20 @@ static int filter_check(const struct arguments *a)
 int cmd_history(const struct arguments *a)
 {
     struct imctl *c = NULL;
-    struct reading r = {
-        .arguments = a, .show = show_as(a->json, true), .left = a->count ? a->count : COUNT_DEFAULT};
-    int status = filter_check(a);
+    struct format *format = NULL;
+    struct reading r = {.arguments = a, .left = a->count ? a->count : COUNT_DEFAULT};
+    if (a->format && a->json)
+        return usage(a->command, "cannot have both --json and", "--format");
+    int status = format_new(a, &format);
+    r.show = show_as(a->json, true, format);
+    if (status == 0)
+        status = filter_check(a);
     if (status == 0)
         status = reach_daemon(a, &c);
     while (status == 0 && !r.ended && r.left > 0)
         status = read_page(&r, c);
     print_kept(&r);
     imctl_close(c);
+    format_free(format);
     return status;
 }

@@ -1,31 +1,41 @@
 /*
- * listen: events as they come, each written out at once. It waits for the daemon and, without wanting to
- * write, for the reader of its output to go away: else `imctl listen | head -1` would stay until the next
- * event.
+ * listen: events as they come, each written out, or given to a command, at once. It waits for the daemon, for
+ * the commands and, without wanting to write, for the reader of its output to go away: else
+ * `imctl listen | head -1` would stay until the next event.
  */
+#include "acks.h"
 #include "deadline.h"
 #include "filter.h"
+#include "format.h"
+#include "handler.h"
 #include "history.h"
 #include "options.h"
 #include "output.h"
 #include "reach.h"
+#include "saving.h"
 #include "show.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#define COMMANDS_MAX 1000 /* at once; above it is a mistake */
+
 struct listening {
     const struct arguments *arguments;
+    struct format *format;
     struct show show;
+    struct saving saving;
+    struct handler handler;
+    struct acks acks;
     int64_t deadline;
     uint64_t counted;
-    bool ended;
-    uint64_t printed, acked; /* the last number that was printed; that an ack was written for */
-    bool acking;             /* an ack has no answer yet */
-    int refused;             /* the exit status of an ack that was refused */
+    bool ended; /* nothing more is taken */
+    int status; /* of what went wrong with an event */
+    int error;  /* the end of the connection, a negative errno */
 };
 
 /* ---- What to listen to ---- */
@@ -83,111 +93,217 @@ static bool event_counts(const struct listening *l, const struct imctl_event *e)
     return asked->count == 0 && imctl_event_kind(e) == IMCTL_EVENT_MESSAGE;
 }
 
-static void take_event(struct listening *l, const struct imctl_event *e)
+/* Nothing more is taken: the end, or the way to it. */
+static bool is_over(const struct listening *l)
 {
-    bool written = show_event(e, &l->show);
-    if (written && imctl_event_seq(e) > l->printed)
-        l->printed = imctl_event_seq(e);
-    if (event_counts(l, e))
-        l->counted++;
-    l->ended = !written || l->counted == l->arguments->count;
+    return l->ended || l->status || l->error || l->acks.refused || l->handler.stopped;
 }
 
+static void print_event(struct listening *l, struct imctl_event *e, char *file, bool wanted)
+{
+    bool told = l->show.format || !l->show.json;
+    if (wanted && !show_event(e, &l->show, file))
+        l->ended = true;
+    else
+        acks_settle(&l->acks, imctl_event_seq(e));
+    if (file && !told)
+        complain("saved %s", file);
+    imctl_event_free(e);
+    free(file);
+}
+
+/* A form or a command has no use for what was not asked for; only what is lost must be told. */
+static void deal_with(struct listening *l, struct imctl_event *e, char *file, bool counts)
+{
+    bool wanted = counts || !(l->format || l->handler.command);
+    if (!wanted && imctl_event_kind(e) == IMCTL_EVENT_GAP)
+        show_gap_aside(e);
+    if (!l->handler.command)
+        print_event(l, e, file, wanted);
+    else if (handler_add(&l->handler, e, file, wanted) < 0)
+        l->status = failure_status(-ENOMEM);
+}
+
+static void take_event(struct listening *l, struct imctl_event *e)
+{
+    char *file;
+    bool counts = event_counts(l, e);
+    l->status = saving_event(&l->saving, e, &file);
+    if (l->status) {
+        imctl_event_free(e);
+        return;
+    }
+    deal_with(l, e, file, counts);
+    l->counted += counts;
+    l->ended = l->ended || l->counted == l->arguments->count;
+}
+
+/* What comes when all is over is for the next time. */
 static void take_events(struct listening *l, struct imctl *c)
 {
     struct imctl_event *e;
-    while (!l->ended && (e = imctl_event_next(c))) {
-        take_event(l, e);
-        imctl_event_free(e);
+    while ((e = imctl_event_next(c))) {
+        if (is_over(l))
+            imctl_event_free(e);
+        else
+            take_event(l, e);
     }
-}
-
-/* ---- Acks of a consumer ---- */
-
-static void ack_done(struct imctl *c, const struct imctl_reply *r, void *userdata)
-{
-    struct listening *l = userdata;
-    enum imctl_error e = imctl_reply_error(r);
-    l->acking = false;
-    if (e != IMCTL_OK && e != IMCTL_UNKNOWN && e != IMCTL_NOT_CONNECTED) /* these: imctl_dispatch tells */
-        l->refused = refusal_status(r);
-}
-
-/* One ack at a time: while imd writes it down, the next one gathers what is printed. */
-static int ack_printed(struct listening *l, struct imctl *c)
-{
-    if (!l->arguments->consumer || l->acking || l->printed == l->acked)
-        return 0;
-    int error = imctl_ack(c, l->printed, ack_done, l);
-    l->acking = error == 0;
-    l->acked = l->printed;
-    return error;
-}
-
-/* At the end the last ack is waited for, else it might be lost and what was printed come again. */
-static int ack_rest(struct listening *l, struct imctl *c)
-{
-    struct imctl_reply *r = NULL;
-    if (!l->arguments->consumer || (l->printed == l->acked && !l->acking))
-        return 0;
-    int error = imctl_ack_wait(c, l->printed, ANSWER_TIMEOUT_MS, &r);
-    if (error < 0)
-        return failure_status(error);
-    int status = imctl_reply_error(r) == IMCTL_OK ? 0 : refusal_status(r);
-    imctl_reply_free(r);
-    return status;
 }
 
 /* ---- The loop ---- */
 
-/* Waits once and serves the connection. 0 or a negative errno; sets ended when the time is out or nobody
- * reads. */
-static int wait_and_dispatch(struct listening *l, struct imctl *c)
+/* No more is read than can be held; so imd keeps it. At the end only acks are waited for. */
+static bool is_served(const struct listening *l)
 {
-    struct pollfd p[] = {{imctl_fd(c), imctl_events(c), 0}, {STDOUT_FILENO, 0, 0}};
-    int left = deadline_left(l->deadline), n = poll(p, 2, left);
-    if (n < 0)
-        return errno == EINTR ? 0 : -errno;
-    l->ended = (n == 0 && left == 0) || (p[1].revents & (POLLERR | POLLHUP));
-    return p[0].revents ? imctl_dispatch(c) : 0;
+    return !l->error && (is_over(l) ? l->acks.waiting : !handler_full(&l->handler));
 }
 
-static int listen_on(struct listening *l, struct imctl *c)
+/* Negative: none */
+static int shorter(int a, int b)
 {
-    int error = 0;
+    return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
+static int patience(const struct listening *l, struct imctl *c)
+{
+    int left = is_over(l) ? -1 : deadline_left(l->deadline);
+    return is_served(l) && !is_over(l) ? shorter(left, imctl_timeout(c)) : left;
+}
+
+/* Commands that have not begun stay so when the time is out or nobody reads: only -n has all of them run. */
+static void stop(struct listening *l)
+{
+    l->ended = true;
+    l->handler.stopped = true;
+}
+
+/* Waits once and serves what is ready. */
+static void wait_and_serve(struct listening *l, struct imctl *c)
+{
+    struct pollfd p[] = {{is_served(l) ? imctl_fd(c) : -1, imctl_events(c), 0},
+                         {is_over(l) ? -1 : STDOUT_FILENO, 0, 0},
+                         {l->handler.signals, POLLIN, 0}};
+    int n = poll(p, 3, patience(l, c));
+    if (n < 0 && errno != EINTR)
+        l->error = -errno;
+    if (n < 0)
+        return;
+    if (p[1].revents & (POLLERR | POLLHUP) || (!is_over(l) && deadline_left(l->deadline) == 0))
+        stop(l);
+    if (p[0].revents || (is_served(l) && imctl_timeout(c) == 0))
+        l->error = imctl_dispatch(c);
+}
+
+/* Has commands begin, end, and be acked. */
+static void serve_handler(struct listening *l)
+{
+    int error = l->handler.command ? handler_serve(&l->handler) : 0;
+    acks_settle(&l->acks, l->handler.settled);
+    if (error < 0)
+        l->error = error;
+}
+
+static bool has_ended(const struct listening *l)
+{
+    return is_over(l) && (!l->handler.command || handler_idle(&l->handler));
+}
+
+static void listen_on(struct listening *l, struct imctl *c)
+{
     take_events(l, c);
-    while (!l->ended && error == 0 && l->refused == 0) {
-        error = ack_printed(l, c);
-        if (error == 0)
-            error = wait_and_dispatch(l, c);
-        if (!l->ended)
-            take_events(l, c);
+    serve_handler(l);
+    while (!has_ended(l)) {
+        if (is_served(l) || (is_over(l) && !l->error))
+            l->error = acks_push(&l->acks, c);
+        wait_and_serve(l, c);
+        take_events(l, c);
+        if (l->status || l->error || l->acks.refused)
+            l->handler.stopped = true;
+        serve_handler(l);
     }
-    if (l->refused)
-        return l->refused;
-    if (error < 0 && !l->ended)
-        return failure_status(error);
-    int status = ack_rest(l, c);
+}
+
+/* The exit status; what has no sentence yet gets it. */
+static int listen_ended(struct listening *l, struct imctl *c)
+{
+    if (l->handler.waiting > 0 && !l->acks.wanted)
+        complain("%zu events were not given to the command", l->handler.waiting);
+    if (l->acks.refused)
+        return l->acks.refused;
+    int status = l->error ? (l->ended ? 0 : failure_status(l->error)) : acks_finish(&l->acks, c);
+    if (status == 0)
+        status = l->status;
+    if (status == 0 && l->handler.failed)
+        status = EXIT_FAILURE;
+    if (status == 0 && l->saving.missed)
+        status = imctl_error_exit_status(IMCTL_STORAGE);
     bool nothing = l->arguments->listen_ms >= 0 && l->counted == 0;
     return status ? status : nothing ? imctl_error_exit_status(IMCTL_UNKNOWN) : EXIT_SUCCESS;
 }
 
+/* ---- The command ---- */
+
+/* Options that make no sense together. */
+static int manner_check(const struct arguments *a)
+{
+    const char *why = a->format && a->json                ? "--format and --json do not go together"
+                      : a->exec && (a->format || a->json) ? "with --exec, nothing is printed"
+                      : a->jobs && !a->exec               ? "--jobs is for --exec"
+                      : a->jobs > COMMANDS_MAX            ? "--jobs takes at most 1000"
+                                                          : NULL;
+    if (!why)
+        return 0;
+    complain("%s; see 'imctl listen --help'", why);
+    return STATUS_USAGE;
+}
+
+static int listening_begin(struct listening *l, const struct arguments *a)
+{
+    *l = (struct listening){
+        .arguments = a, .deadline = deadline_after(a->listen_ms), .acks.wanted = a->consumer};
+    l->handler.signals = l->saving.fd = -1;
+    int status = manner_check(a);
+    if (status == 0)
+        status = format_new(a, &l->format);
+    if (status == 0)
+        status = saving_begin(&l->saving, a->save_files, a->consumer);
+    if (status == 0)
+        status = handler_begin(&l->handler, a->exec, a->jobs ? a->jobs : 1, a->consumer);
+    l->show = show_as(a->json, false, l->format);
+    return status;
+}
+
+/* A signal that was waited for still ends the program, so that who sent it sees that. */
+static void listening_end(struct listening *l)
+{
+    int number = l->handler.signal;
+    handler_end(&l->handler);
+    saving_end(&l->saving);
+    format_free(l->format);
+    if (number)
+        raise(number);
+}
+
 int cmd_listen(const struct arguments *a)
 {
+    struct listening l;
     struct imctl *c = NULL;
     struct imctl_selection *s = imctl_selection_new();
-    struct listening l = {
-        .arguments = a, .show = show_as(a->json, false), .deadline = deadline_after(a->listen_ms)};
-    int status = s ? selection_make(a, s) : failure_status(-ENOMEM);
+    int status = listening_begin(&l, a);
+    if (status == 0)
+        status = s ? selection_make(a, s) : failure_status(-ENOMEM);
     if (status == 0)
         status = reach_daemon(a, &c);
     if (status == 0)
         status = select_begin(a, c, s);
     if (status == 0)
         status = subscribe(c, s);
-    if (status == 0)
-        status = listen_on(&l, c);
+    if (status == 0) {
+        listen_on(&l, c);
+        status = listen_ended(&l, c);
+    }
     imctl_selection_free(s);
     imctl_close(c);
+    listening_end(&l);
     return status;
 }

@@ -1,4 +1,9 @@
-/* stats: the daemon's counters, one a line; counters within a group are named group.counter. */
+/*
+ * stats: the daemon's counters, one a line; counters within a group are named group.counter. With
+ * --prometheus, as the text form of Prometheus.
+ */
+#include "metrics.h"
+#include "options.h"
 #include "output.h"
 #include "reach.h"
 
@@ -42,15 +47,27 @@ static int print_stats(const struct arguments *a, const struct imctl_reply *r)
     return EXIT_SUCCESS;
 }
 
+static int print_prometheus(struct imctl *c, const struct imctl_reply *stats)
+{
+    struct imctl_reply *hello = NULL;
+    int status = reach_call(c, "hello", NULL, &hello);
+    if (status == 0)
+        metrics_print(stats, hello);
+    imctl_reply_free(hello);
+    return status;
+}
+
 int cmd_stats(const struct arguments *a)
 {
     struct imctl *c = NULL;
     struct imctl_reply *r = NULL;
+    if (a->json && a->prometheus)
+        return usage(a->command, "cannot have both --json and", "--prometheus");
     int status = reach_daemon(a, &c);
     if (status == 0)
         status = reach_call(c, "stats", NULL, &r);
     if (status == 0)
-        status = print_stats(a, r);
+        status = a->prometheus ? print_prometheus(c, r) : print_stats(a, r);
     imctl_reply_free(r);
     imctl_close(c);
     return status;

@@ -232,13 +232,16 @@ int cmd_status(const struct arguments *a)
         complain("'%s' is no STATE[:SECONDS]; see 'imctl status --help'", a->wait);
         return STATUS_USAGE;
     }
+    if (a->quiet)
+        complain_no_more();
     int status = reach_daemon(a, &c);
     if (status == 0 && a->wait)
         status = wait_for_state(c, &goal);
     if (status == 0)
         status = reach_call(c, "status", NULL, &r);
     if (status == 0) {
-        print_status(a, r);
+        if (!a->quiet)
+            print_status(a, r);
         status = a->wait ? EXIT_SUCCESS : link_status(r);
     }
     imctl_reply_free(r);

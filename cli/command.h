@@ -41,7 +41,11 @@ struct arguments {
     int64_t listen_ms;
     struct moment since, until;
     bool reverse;
+    bool quiet, prometheus;
     const char *consumer;
+    const char *format, *exec, *save_files;
+    uint64_t jobs;
+    bool reconnect;
     struct words events;
     struct words types, senders, conversations, signals; /* what events must match */
     const struct command *command;

@@ -4,6 +4,7 @@
  */
 #include "options.h"
 
+#include "format.h"
 #include "output.h"
 
 #include <getopt.h>
@@ -98,6 +99,8 @@ static const struct option_row rows[] = {
     {COMMAND_ANY, 0, "version", NULL, take_flag, FIELD(version), "print the version and exit"},
     {COMMAND_STATUS, 0, "wait", "STATE[:SECONDS]", take_word, FIELD(wait),
      "wait until the link is in this state; exit 124 when the time is out"},
+    {COMMAND_STATUS, 'q', "quiet", NULL, take_flag, FIELD(quiet),
+     "print nothing, not even when imd cannot be reached: only the exit status tells"},
     {MESSAGES, 't', "to", "TO", take_word, FIELD(to), "whom it is for (\"server\")"},
     {MESSAGES, 'f', "from", "FROM", take_word, FIELD(from), "whom it is from (the daemon's UserId)"},
     {MESSAGES, 'c', "conversation", "TYPE", take_word, FIELD(conversation),
@@ -121,6 +124,13 @@ static const struct option_row rows[] = {
      "begin behind the event SEQ, at TIME, or with all that imd has (now)"},
     {COMMAND_LISTEN, 0, "consumer", "NAME", take_word, FIELD(consumer),
      "begin behind what was printed under this name before; --since is for a new name"},
+    {COMMAND_LISTEN, 0, "exec", "CMD", take_word, FIELD(exec),
+     "run CMD with sh(1) for each event that counts, in place of printing it"},
+    {COMMAND_LISTEN, 'j', "jobs", "COUNT", take_count, FIELD(jobs), "with --exec: so many at once (1)"},
+    {COMMAND_LISTEN, 0, "save-files", "DIR", take_word, FIELD(save_files),
+     "save the files that messages bring in DIR, as SEQ-NAME"},
+    {EVENTS, 0, "format", "FMT", take_word, FIELD(format),
+     "print this for each event, such as '%t %f: %m'; see imctl(1)"},
     {COMMAND_HISTORY, 'n', "count", "COUNT", take_count, FIELD(count), "the last COUNT of them (100)"},
     {COMMAND_HISTORY, 0, "since", "SEQ|TIME", take_moment, FIELD(since),
      "only those behind the event SEQ, or since TIME"},
@@ -131,6 +141,8 @@ static const struct option_row rows[] = {
     {EVENTS, 'c', "conversation", "TYPE", take_list, FIELD(conversations),
      "only of this conversation type; may be repeated"},
     {EVENTS, 0, "signal", "NAME", take_list, FIELD(signals), "only signals of this name; may be repeated"},
+    {COMMAND_STATS, 0, "prometheus", NULL, take_flag, FIELD(prometheus),
+     "print the text form of Prometheus, for the textfile collector"},
 };
 
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
@@ -348,6 +360,8 @@ bool manual_section(const char *line, FILE *to)
         manual_commands(to);
     else if (strcmp(line, "@OPTIONS@") == 0)
         manual_rows(true, NULL, to);
+    else if (strcmp(line, "@LETTERS@") == 0)
+        format_manual(to);
     else
         return false;
     return true;

@@ -20,7 +20,8 @@ bool take_seconds(void *field, const char *value);
 
 void help_print(const struct command *c, FILE *to); /* NULL: of imctl as a whole */
 
-/* What stands for one of these lines in the manual page's source: @COMMANDS@ or @OPTIONS@. false: neither. */
+/* What stands for one of these lines in the manual page's source: @COMMANDS@, @OPTIONS@ or @LETTERS@. false:
+ * none. */
 bool manual_section(const char *line, FILE *to);
 
 #endif

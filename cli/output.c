@@ -10,14 +10,54 @@
 #include <time.h>
 #include <unistd.h>
 
+/* The UTF-8 form of a C1 control character (U+0080 to U+009F), which terminals obey too. */
+static bool is_c1(const unsigned char *p)
+{
+    return p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f;
+}
+
+static int put_plain(const char *text, FILE *to)
+{
+    int columns = 0;
+    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
+        if (is_c1(p))
+            columns += fprintf(to, "\\x%02x", *++p);
+        else if (*p < 0x20 || *p == 0x7f)
+            columns += fprintf(to, "\\x%02x", *p);
+        else {
+            columns += (*p & 0xc0) != 0x80; /* the later bytes of a character take none */
+            putc(*p, to);
+        }
+    }
+    return columns;
+}
+
+int output_plain(const char *text)
+{
+    return put_plain(text, stdout);
+}
+
+static bool silent;
+
+void complain_no_more(void)
+{
+    silent = true;
+}
+
 void complain(const char *format, ...)
 {
     va_list args;
+    char *text;
+    if (silent)
+        return;
     va_start(args, format);
-    fputs("imctl: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    int len = vasprintf(&text, format, args);
     va_end(args);
+    fputs("imctl: ", stderr);
+    put_plain(len >= 0 ? text : "no memory", stderr);
+    fputc('\n', stderr);
+    if (len >= 0)
+        free(text);
 }
 
 bool output_line(const char *line, size_t len)
@@ -25,28 +65,6 @@ bool output_line(const char *line, size_t len)
     fwrite(line, 1, len, stdout);
     putchar('\n');
     return fflush(stdout) == 0 && !ferror(stdout);
-}
-
-/* The UTF-8 form of a C1 control character (U+0080 to U+009F), which terminals obey too. */
-static bool is_c1(const unsigned char *p)
-{
-    return p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f;
-}
-
-int output_plain(const char *text)
-{
-    int columns = 0;
-    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-        if (is_c1(p))
-            columns += printf("\\x%02x", *++p);
-        else if (*p < 0x20 || *p == 0x7f)
-            columns += printf("\\x%02x", *p);
-        else {
-            columns += (*p & 0xc0) != 0x80; /* the later bytes of a character take none */
-            putchar(*p);
-        }
-    }
-    return columns;
 }
 
 void output_label(const char *label)
@@ -93,6 +111,29 @@ void output_clock(int64_t time_ms)
 void output_date(int64_t time_ms)
 {
     put_time("%Y-%m-%d %H:%M:%S", time_ms);
+}
+
+void output_utc(int64_t time_ms)
+{
+    time_t seconds = (time_t)(time_ms / 1000);
+    struct tm utc;
+    char text[64];
+    if (gmtime_r(&seconds, &utc) && strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc) > 0)
+        printf("%s.%03dZ", text, (int)(time_ms % 1000));
+}
+
+void output_bytes(int64_t bytes)
+{
+    static const char units[] = "kMGTPE";
+    const char *unit = units;
+    double amount = (double)bytes / 1000;
+    if (bytes < 1000) {
+        printf("%lld B", (long long)bytes);
+        return;
+    }
+    for (; amount >= 999.95; unit++)
+        amount /= 1000;
+    printf("%.1f %cB", amount, *unit);
 }
 
 /* The two largest units. */

@@ -6,8 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* `imctl: …` and a line break on standard error. */
+/* `imctl: …` and a line break on standard error; control characters as output_plain shows them. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void complain_no_more(void); /* from now on nobody wants to read it */
 
 /* Writes a line and sees that it gets out at once. false: it cannot; output_end tells why. */
 bool output_line(const char *line, size_t len);
@@ -28,6 +29,8 @@ bool output_has_colours(void); /* a terminal, and nobody objects: NO_COLOR, TERM
 
 void output_clock(int64_t time_ms); /* 13:05:09, local time */
 void output_date(int64_t time_ms);  /* 2024-05-01 13:05:09, local time */
+void output_utc(int64_t time_ms);   /* 2024-05-01T11:05:09.250Z */
+void output_bytes(int64_t bytes);   /* 812 B, 12.3 kB, 60.0 MB: in thousands */
 void output_span(int64_t span_ms);  /* 1.2 s, 5 min 3 s, 2 h 0 min, 3 d 4 h */
 
 #endif

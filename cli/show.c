@@ -1,6 +1,7 @@
 #include "show.h"
 
 #include "output.h"
+#include "received.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -67,31 +68,61 @@ static void put_code(const struct imctl_event *e)
         printf(" (code %lld)", (long long)imctl_event_code(e));
 }
 
-/* The content; what has none shows what the server said, or its data as it is. */
-static void put_content(const struct imctl_event *e)
+const char *show_text(const struct imctl_event *e)
 {
     const char *text = imctl_event_text(e), *error = imctl_event_error(e);
+    if (imctl_event_kind(e) == IMCTL_EVENT_STATUS || imctl_event_kind(e) == IMCTL_EVENT_OUTBOX)
+        return imctl_event_state(e);
     if (!text && !imctl_event_type(e))
         text = error ? error : imctl_event_value(e, "data");
-    if (text)
+    return text;
+}
+
+const char *show_conversation(const struct imctl_event *e, char number[SHOW_CONVERSATION_SIZE])
+{
+    int conversation = imctl_event_conversation(e);
+    const char *word = imctl_conversation_word(conversation);
+    snprintf(number, SHOW_CONVERSATION_SIZE, "%d", conversation);
+    return word ? word : conversation >= 0 ? number : NULL;
+}
+
+/* `report.pdf, 12.3 kB` */
+static void put_received(const struct received *r, const char *file)
+{
+    output_plain(r->name ? r->name : "file");
+    fputs(", ", stdout);
+    output_bytes(r->size);
+    if (!file)
+        return;
+    fputs(", saved as ", stdout);
+    output_plain(file);
+}
+
+static void put_content(const struct imctl_event *e, const char *file)
+{
+    const char *text = show_text(e);
+    struct received r;
+    if (received_find(e, &r))
+        put_received(&r, file);
+    else if (text)
         output_plain(text);
     put_code(e);
 }
 
-static void show_message(const struct imctl_event *e, bool colours)
+static void show_message(const struct imctl_event *e, bool colours, const char *file)
 {
     put_addresses(e, colours);
     put_type(e);
-    put_content(e);
+    put_content(e, file);
 }
 
-static void show_sent(const struct imctl_event *e, bool colours)
+static void show_sent(const struct imctl_event *e, bool colours, const char *file)
 {
     put_coloured(DIM, colours, "sent ");
-    show_message(e, colours);
+    show_message(e, colours, file);
 }
 
-static void show_status(const struct imctl_event *e, bool colours)
+static void show_status(const struct imctl_event *e, bool colours, const char *file)
 {
     const char *state = imctl_event_state(e), *reason = imctl_event_string(e, "reason");
     const char *storage = imctl_event_string(e, "storage");
@@ -113,7 +144,7 @@ static void show_status(const struct imctl_event *e, bool colours)
     }
 }
 
-static void show_outbox(const struct imctl_event *e, bool colours)
+static void show_outbox(const struct imctl_event *e, bool colours, const char *file)
 {
     const char *id = imctl_event_id(e), *state = imctl_event_state(e);
     fputs("-- outbox ", stdout);
@@ -123,7 +154,7 @@ static void show_outbox(const struct imctl_event *e, bool colours)
     put_code(e);
 }
 
-static void show_gap(const struct imctl_event *e, bool colours)
+static void show_gap(const struct imctl_event *e, bool colours, const char *file)
 {
     const char *from = imctl_event_value(e, "from"), *to = imctl_event_value(e, "to");
     const char *reason = imctl_event_string(e, "reason");
@@ -141,32 +172,46 @@ static void show_gap(const struct imctl_event *e, bool colours)
     }
 }
 
-static void (*const shows[])(const struct imctl_event *e, bool colours) = {
+static void (*const shows[])(const struct imctl_event *e, bool colours, const char *file) = {
     [IMCTL_EVENT_MESSAGE] = show_message, [IMCTL_EVENT_SENT] = show_sent, [IMCTL_EVENT_STATUS] = show_status,
     [IMCTL_EVENT_OUTBOX] = show_outbox,   [IMCTL_EVENT_GAP] = show_gap,
 };
 
-struct show show_as(bool json, bool dates)
+void show_gap_aside(const struct imctl_event *e)
 {
-    return (struct show){
-        .json = json || !output_is_terminal(), .colours = output_has_colours(), .dates = dates};
+    const char *from = imctl_event_value(e, "from"), *to = imctl_event_value(e, "to");
+    const char *reason = imctl_event_string(e, "reason");
+    if (reason && strcmp(reason, "outbox") == 0)
+        complain("changes of the outbox are lost; see 'imctl outbox'");
+    else
+        complain("events %s to %s are lost (%s)", from ? from : "?", to ? to : "?", reason ? reason : "?");
 }
 
-static void show_for_people(const struct imctl_event *e, const struct show *s)
+struct show show_as(bool json, bool dates, const struct format *format)
+{
+    return (struct show){.json = json || !output_is_terminal(),
+                         .colours = output_has_colours(),
+                         .dates = dates,
+                         .format = format};
+}
+
+static void show_for_people(const struct imctl_event *e, const struct show *s, const char *file)
 {
     put_time(e, s);
     if (imctl_event_kind(e) == IMCTL_EVENT_OTHER)
         output_plain(imctl_event_json(e, NULL));
     else
-        shows[imctl_event_kind(e)](e, s->colours);
+        shows[imctl_event_kind(e)](e, s->colours, file);
 }
 
-bool show_event(const struct imctl_event *e, const struct show *s)
+bool show_event(const struct imctl_event *e, const struct show *s, const char *file)
 {
     size_t len;
     const char *json = imctl_event_json(e, &len);
+    if (s->format)
+        return format_print(s->format, e, file);
     if (s->json)
         return output_line(json, len);
-    show_for_people(e, s);
+    show_for_people(e, s, file);
     return output_line("", 0);
 }

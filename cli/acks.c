@@ -1,0 +1,47 @@
+#include "acks.h"
+
+#include "reach.h"
+
+#include <errno.h>
+
+void acks_settle(struct acks *k, uint64_t seq)
+{
+    if (seq > k->settled)
+        k->settled = seq;
+}
+
+static void ack_done(struct imctl *c, const struct imctl_reply *r, void *userdata)
+{
+    struct acks *k = userdata;
+    enum imctl_error e = imctl_reply_error(r);
+    k->waiting = false;
+    if (e == IMCTL_OK)
+        k->confirmed = k->asked;
+    else if (e == IMCTL_UNKNOWN || e == IMCTL_NOT_CONNECTED) /* imctl_dispatch tells */
+        k->asked = k->confirmed;
+    else
+        k->refused = refusal_status(r);
+}
+
+int acks_push(struct acks *k, struct imctl *c)
+{
+    if (!k->wanted || k->away || k->waiting || k->settled <= k->asked)
+        return 0;
+    int error = imctl_ack(c, k->settled, ack_done, k);
+    k->waiting = error == 0;
+    k->asked = error == 0 ? k->settled : k->asked;
+    return error == -ENOTCONN ? 0 : error;
+}
+
+int acks_finish(struct acks *k, struct imctl *c)
+{
+    struct imctl_reply *r = NULL;
+    if (!k->wanted || k->settled <= k->confirmed)
+        return 0;
+    int error = imctl_ack_wait(c, k->settled, ANSWER_TIMEOUT_MS, &r);
+    if (error < 0)
+        return failure_status(error);
+    int status = imctl_reply_error(r) == IMCTL_OK ? 0 : refusal_status(r);
+    imctl_reply_free(r);
+    return status;
+}
