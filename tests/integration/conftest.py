@@ -10,8 +10,10 @@ import pytest
 
 from certs import Certs
 from daemon import Daemon
+from fake import FakeDaemon
+from imctl import Imctl
 from nameserver import NameServer
-from patience import SLOW, Impatient
+from patience import SLOW, Impatient, until
 from proxy import Proxy
 from server import Server
 
@@ -126,3 +128,32 @@ def name_server(folder):
     server = NameServer(folder)
     yield server
     server.stop()
+
+
+@pytest.fixture
+def listen(bridge, folder):
+    """listen(word…) starts `imctl listen` and waits until it is subscribed."""
+    started = []
+
+    def start(*words, daemon=bridge, **options):
+        before = daemon.client().call("status")["subscribers"]
+        one = Imctl(daemon, folder, "listen", *words, name=f"imctl{len(started)}", **options)
+        started.append(one)
+        until(lambda: daemon.client().call("status")["subscribers"] > before, "imctl is subscribed")
+        return one
+
+    yield start
+    stop_all(started)
+
+
+@pytest.fixture
+def fake(folder):
+    """fake((kind, params), …) is a daemon that tells of these events."""
+    made = []
+
+    def make(*events):
+        made.append(FakeDaemon(folder, *events))
+        return made[-1]
+
+    yield make
+    stop_all(made)
