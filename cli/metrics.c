@@ -23,6 +23,7 @@ static const struct metric counters[] = {
      "Local connections that were refused because there were too many."},
     {"stalled", "imd_clients_stalled_total", ONE, "Local connections that were ended for not reading."},
     {"requests", "imd_requests_total", ONE, "Requests of local programs."},
+    {"files", "imd_files_read_total", ONE, "Files of local programs that were read into messages."},
     {"errors", "imd_request_errors_total", ONE, "Requests that were answered by an error."},
     {"events", "imd_events_total", ONE, "Events of all kinds."},
     {"deliveries", "imd_deliveries_total", ONE, "Events that were written whole to a subscriber."},

@@ -78,7 +78,7 @@ def test_a_format_leaves_out_what_was_not_asked_for(server, bridge, listen):
 
 def test_the_time_is_out(server, bridge, listen):
     assert imctl(bridge, "listen", "-W", "0.05") == (124, [], "")
-    one = listen("-W", "1", "-e", "MESSAGE")
+    one = listen("-W", "60", "-n", "1", "-e", "MESSAGE")
     server.push_text("hi")
     assert one.wait() == 0 and texts(one.lines()) == ["hi"]
     assert imctl(bridge, "listen", "-W", "0.05", "--exec", "true") == (124, [], "")

@@ -87,7 +87,10 @@ def test_every_counter_has_its_metric(server, imd):
     assert imctl(daemon, "send", "hi")[0] == 0
     found = exposition(daemon)
     stats = json.loads(imctl(daemon, "stats", "--json")[1][0])
-    assert len(found) == len(stats), "a counter of the daemon has no row in cli/metrics.c"
+    with open(os.path.join(os.path.dirname(__file__), "../../cli/metrics.c"), encoding="utf-8") as f:
+        rows = re.findall(r'^    {"(\w+)", "imd_', f.read(), re.M)
+    assert sorted(rows) == sorted(stats), "each counter of the daemon has its row in cli/metrics.c"
+    assert len(found) == len(stats)
     for name, (kind, account, _) in found.items():
         assert name.startswith("imd_") and account == "ops"
         assert name.endswith("_total") == (kind == "counter"), name
