@@ -101,12 +101,12 @@ static bool is_over(const struct listening *l)
 
 static void print_event(struct listening *l, struct imctl_event *e, char *file, bool wanted)
 {
-    bool told = l->show.format || !l->show.json;
+    bool shown = l->show.format || !l->show.json;
     if (wanted && !show_event(e, &l->show, file))
         l->ended = true;
     else
         acks_settle(&l->acks, imctl_event_seq(e));
-    if (file && !told)
+    if (file && !shown)
         complain("saved %s", file);
     imctl_event_free(e);
     free(file);
@@ -188,7 +188,7 @@ static void wait_and_serve(struct listening *l, struct imctl *c)
         l->error = -errno;
     if (n < 0)
         return;
-    if (p[1].revents & (POLLERR | POLLHUP) || (!is_over(l) && deadline_left(l->deadline) == 0))
+    if (p[1].revents & (POLLERR | POLLHUP))
         stop(l);
     if (p[0].revents || (is_served(l) && imctl_timeout(c) == 0))
         l->error = imctl_dispatch(c);
@@ -208,19 +208,27 @@ static bool has_ended(const struct listening *l)
     return is_over(l) && (!l->handler.command || handler_idle(&l->handler));
 }
 
+/* One turn. What is there when the time is out is taken still. */
+static void turn(struct listening *l, struct imctl *c)
+{
+    bool time_is_out = deadline_left(l->deadline) == 0;
+    if (!l->error && (is_over(l) || is_served(l)))
+        l->error = acks_push(&l->acks, c);
+    wait_and_serve(l, c);
+    take_events(l, c);
+    if (time_is_out && !is_over(l))
+        stop(l);
+    if (l->status || l->error || l->acks.refused)
+        l->handler.stopped = true;
+    serve_handler(l);
+}
+
 static void listen_on(struct listening *l, struct imctl *c)
 {
     take_events(l, c);
     serve_handler(l);
-    while (!has_ended(l)) {
-        if (is_served(l) || (is_over(l) && !l->error))
-            l->error = acks_push(&l->acks, c);
-        wait_and_serve(l, c);
-        take_events(l, c);
-        if (l->status || l->error || l->acks.refused)
-            l->handler.stopped = true;
-        serve_handler(l);
-    }
+    while (!has_ended(l))
+        turn(l, c);
 }
 
 /* The exit status; what has no sentence yet gets it. */

@@ -28,6 +28,12 @@ def test_a_command_gets_the_event(server, bridge, listen, folder):
     assert one.lines() == ["said"] and one.stderr() == ""
 
 
+def test_a_command_has_the_signals_that_imctl_had(server, listen):
+    one = listen("-n", "1", "--exec", "grep -h SigBlk /proc/self/status")
+    server.push_text("hi")
+    assert one.wait() == 0 and one.lines() == ["SigBlk:\t" + "0" * 16]
+
+
 def test_a_command_need_not_read(server, listen):
     one = listen("-n", "3", "--exec", "echo $IM_TEXT")
     for n in range(3):
@@ -175,6 +181,12 @@ def test_what_is_lost_is_told_and_acked(fake):
     told = "imctl: events 2 to 5 are lost (pruned)\n"
     assert imctl(daemon, "listen", "-n", "1", "--consumer", "me", "--exec", "echo $IM_TEXT") == (0, ["x"], told)
     assert daemon.acks[-1] == 6
+
+
+def test_complaints_do_not_drive_a_terminal(fake):
+    daemon = fake(("GAP", {"from": 2, "to": 5, "reason": "a\x1b[31m\u009b\nb"}))
+    status, _, error = imctl(daemon, "listen", "-W", "0.3", "--exec", "true")
+    assert (status, error) == (124, "imctl: events 2 to 5 are lost (a\\x1b[31m\\x9b\\x0ab)\n")
 
 
 def test_a_consumer_is_acked_while_commands_run(fake, folder):

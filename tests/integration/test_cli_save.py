@@ -162,9 +162,9 @@ def test_what_imd_has_no_longer_is_told_and_passed(fake, folder, directory):
 
 def test_a_file_of_another_size_is_not_saved(fake, folder, directory):
     path, size, sha256 = attachment(folder, b"0123456789")
-    daemon = fake(file_event(3, path, size + 1, sha256))
-    status, _, error = saved(daemon, directory, "-n", "1")
-    assert status == 74 and "it is not what imd told" in error
+    daemon = fake(file_event(3, path, size + 1, sha256), file_event(4, path, size - 1, sha256))
+    status, _, error = saved(daemon, directory, "-n", "2")
+    assert status == 74 and error.count("it is not what imd told") == 2
     assert os.listdir(directory) == []
 
 
@@ -183,7 +183,8 @@ def test_a_sender_cannot_name_a_file_of_ours(fake, folder, directory):
 
 
 def test_bytes_that_are_no_base64(fake, directory):
-    message = {"messageType": "FileMsg", "content": {"message": {"$bin": "AQ=I"}}}
-    daemon = fake(("MESSAGE", {"seq": 3, "time": 1, "code": 0, "data": message}))
-    status, _, error = saved(daemon, directory, "-n", "1")
-    assert status == 74 and "it is not what imd told" in error and os.listdir(directory) == []
+    wrong = ["AQ=I", "A", "AQ==AQID", "A===", "AQI", "AQ I", "=AQI", "AQID\n"]
+    daemon = fake(*(("MESSAGE", {"seq": n + 1, "time": 1, "code": 0, "data": {"content": {"message": {"$bin": text}}}})
+                    for n, text in enumerate(wrong)))
+    status, _, error = saved(daemon, directory, "-n", str(len(wrong)))
+    assert status == 74 and error.count("it is not what imd told") == len(wrong) and os.listdir(directory) == []
