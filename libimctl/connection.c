@@ -1,10 +1,12 @@
 /*
  * A connection to imd. Everything happens in imctl_dispatch: what waits is written, one portion is read, and
  * each whole line becomes an answer to a request or an event. Callbacks run from there only, so a request
- * never calls back into its caller. When the connection ends, every request is answered all the same.
+ * never calls back into its caller. When the connection ends, every request is answered all the same; whether
+ * it then comes back is the business of reconnect.c.
  */
 #include "connection.h"
 
+#include "dial.h"
 #include "path.h"
 #include "reply.h"
 
@@ -14,8 +16,6 @@
 #include <string.h>
 #include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define LINE_MAX_BYTES ((size_t)256 * 1024 * 1024) /* a message of 64 MiB is at most 200 MB of JSON */
@@ -45,41 +45,33 @@ int imctl_open_fd(int fd, struct imctl **out)
     return 0;
 }
 
-/* A non-blocking connect to a Unix socket whose backlog is full fails with EAGAIN and cannot be polled for:
- * so the socket blocks while it connects, for as long as its send timeout says. */
-static int fd_connect(int fd, const struct sockaddr_un *address, int timeout_ms)
+static int path_or_default(const char *path, char out[SOCKET_PATH_MAX + 1])
 {
-    struct timeval limit = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
-    if (timeout_ms == 0)
-        limit.tv_usec = 1; /* 0 would mean: no limit */
-    if (timeout_ms >= 0 && setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0)
-        return -errno;
-    while (connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
-        if (errno != EINTR)
-            return errno == EAGAIN ? -ETIMEDOUT : -errno;
+    if (!path)
+        return imctl_socket_path(NULL, out, SOCKET_PATH_MAX + 1);
+    if (strlen(path) > SOCKET_PATH_MAX)
+        return -ENAMETOOLONG;
+    strcpy(out, path);
     return 0;
 }
 
+/* A connection that comes back goes to the same socket: which is the default may have changed meanwhile. */
 int imctl_open(const char *path, int timeout_ms, struct imctl **out)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int error = path ? 0 : imctl_socket_path(NULL, address.sun_path, sizeof(address.sun_path));
+    char found[SOCKET_PATH_MAX + 1];
+    int error = path_or_default(path, found);
+    int fd = error < 0 ? error : dial(found, timeout_ms);
+    struct imctl *c = NULL;
+    error = fd < 0 ? fd : imctl_open_fd(fd, &c);
     if (error < 0)
         return error;
-    if (path) {
-        if (strlen(path) >= sizeof(address.sun_path))
-            return -ENAMETOOLONG;
-        strcpy(address.sun_path, path);
+    c->path = strdup(found);
+    if (!c->path) {
+        imctl_close(c);
+        return -ENOMEM;
     }
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    error = fd_connect(fd, &address, timeout_ms);
-    if (error < 0) {
-        close(fd);
-        return error;
-    }
-    return imctl_open_fd(fd, out);
+    *out = c;
+    return 0;
 }
 
 /* ---- Ending ---- */
@@ -94,24 +86,62 @@ static struct request *request_unlink(struct imctl *c, struct request **link)
     return q;
 }
 
+/* What this request decides about the subscription, unless a later one has already. A program that wants no
+ * events gets none when it comes back, even when the answer was lost. */
+static void subscription_decide(struct imctl *c, struct request *q, const struct imctl_reply *reply)
+{
+    bool decided = q->subscription ? reply->error == IMCTL_OK : q->unsubscribes;
+    if (!decided || q->id < c->subscription_id)
+        return;
+    subscription_free(c->subscription);
+    c->subscription = q->subscription;
+    c->subscription_id = q->id;
+    if (q->subscription)
+        subscription_begun(q->subscription, reply);
+    q->subscription = NULL;
+}
+
+static void request_free(struct request *q)
+{
+    subscription_free(q->subscription);
+    free(q);
+}
+
 static void request_answer(struct imctl *c, struct request *q, const struct imctl_reply *reply)
 {
+    subscription_decide(c, q, reply);
     if (q->done)
         q->done(c, reply, q->userdata);
-    free(q);
+    request_free(q);
+}
+
+/* A line that did not reach imd whole is not looked at there. Callbacks may queue others meanwhile: these are
+ * refused by then. */
+void requests_answer_lost(struct imctl *c)
+{
+    while (c->first) {
+        struct request *q = request_unlink(c, &c->first);
+        struct imctl_reply reply;
+        reply_init_lost(&reply, writer_has_written(&c->out, q->end));
+        request_answer(c, q, &reply);
+        reply_deinit(&reply);
+    }
 }
 
 static void connection_fail(struct imctl *c, int error)
 {
     c->error = error;
-    while (c->first) {
-        struct request *q = request_unlink(c, &c->first);
-        struct imctl_reply reply;
-        /* a line that did not reach imd whole is not looked at there */
-        reply_init_lost(&reply, writer_has_written(&c->out, q->end));
-        request_answer(c, q, &reply);
-        reply_deinit(&reply);
-    }
+    requests_answer_lost(c);
+}
+
+void connection_unplug(struct imctl *c)
+{
+    if (c->fd >= 0)
+        close(c->fd);
+    c->fd = -1;
+    writer_deinit(&c->out);
+    writer_init(&c->out);
+    line_reader_deinit(&c->reader);
 }
 
 static void connection_free(struct imctl *c)
@@ -119,9 +149,10 @@ static void connection_free(struct imctl *c)
     struct imctl_event *e;
     while ((e = imctl_event_next(c)))
         imctl_event_free(e);
-    close(c->fd);
-    writer_deinit(&c->out);
-    line_reader_deinit(&c->reader);
+    connection_unplug(c);
+    subscription_free(c->subscription);
+    reconnect_free(c->again);
+    free(c->path);
     free(c);
 }
 
@@ -147,17 +178,26 @@ static void event_keep(struct imctl *c, struct imctl_event *e)
     c->events_end = &e->next;
 }
 
-static int take_event(struct imctl *c, struct view line, struct view method, struct view params)
+/* To the handler, or kept for who asks. */
+static int event_give(struct imctl *c, const struct imctl_event *e)
 {
-    struct imctl_event e, *copy;
-    int error = 0;
-    event_init(&e, line, method, params);
-    if (c->handler)
-        c->handler(c, &e, c->handler_userdata);
-    else if ((copy = imctl_event_copy(&e)))
+    struct imctl_event *copy = c->handler ? NULL : imctl_event_copy(e);
+    if (!c->handler && !copy)
+        return -ENOMEM;
+    if (c->subscription)
+        subscription_passed(c->subscription, imctl_event_seq(e));
+    if (copy)
         event_keep(c, copy);
     else
-        error = -ENOMEM;
+        c->handler(c, e, c->handler_userdata);
+    return 0;
+}
+
+static int take_event(struct imctl *c, struct view line, struct view method, struct view params)
+{
+    struct imctl_event e;
+    event_init(&e, line, method, params);
+    int error = event_give(c, &e);
     event_deinit(&e);
     return error;
 }
@@ -288,6 +328,26 @@ static void hand_over_events(struct imctl *c)
     }
 }
 
+static int connection_serve(struct imctl *c)
+{
+    if (c->fd < 0)
+        return 0;
+    int error = writer_flush(&c->out, c->fd);
+    if (error == 0)
+        error = connection_read(c);
+    return error == 0 && c->again && c->again->refused ? -ECONNREFUSED : error;
+}
+
+static void connection_settle(struct imctl *c, int error)
+{
+    if (c->closing)
+        connection_fail(c, -ECANCELED);
+    else if (error < 0 && c->again)
+        reconnect_lost(c, error);
+    else if (error < 0)
+        connection_fail(c, error);
+}
+
 int imctl_dispatch(struct imctl *c)
 {
     if (c->dispatching)
@@ -296,40 +356,44 @@ int imctl_dispatch(struct imctl *c)
         return c->error;
     c->dispatching = true;
     hand_over_events(c);
-    int error = writer_flush(&c->out, c->fd);
-    if (error == 0)
-        error = connection_read(c);
-    if (error < 0 || c->closing)
-        connection_fail(c, c->closing ? -ECANCELED : error);
+    reconnect_attempt(c);
+    connection_settle(c, connection_serve(c));
     c->dispatching = false;
-    error = c->error;
     if (c->closing) {
         connection_free(c);
         return -ECANCELED;
     }
-    return error;
+    reconnect_arm(c);
+    return c->error;
 }
 
 /* ---- What an event loop asks ---- */
 
 int imctl_fd(const struct imctl *c)
 {
-    return c->fd;
+    return c->again ? c->again->epoll : c->fd;
 }
 
 short imctl_events(const struct imctl *c)
 {
-    return writer_wants_room(&c->out) ? POLLIN | POLLOUT : POLLIN;
+    return !c->again && writer_wants_room(&c->out) ? POLLIN | POLLOUT : POLLIN;
+}
+
+int connection_timeout(const struct imctl *c)
+{
+    int attempt = reconnect_timeout(c);
+    return attempt >= 0 ? attempt : writer_timeout(&c->out);
 }
 
 int imctl_timeout(const struct imctl *c)
 {
-    return c->events || c->error ? 0 : writer_timeout(&c->out);
+    return c->events || c->error ? 0 : connection_timeout(c);
 }
 
+/* The one that is made on coming back is nobody's. */
 size_t imctl_waiting(const struct imctl *c)
 {
-    return c->waiting;
+    return c->again && c->again->away ? 0 : c->waiting;
 }
 
 void imctl_on_event(struct imctl *c,

@@ -132,6 +132,22 @@ IMCTL_API int imctl_open(const char *path, int timeout_ms, struct imctl **out);
 IMCTL_API int imctl_open_fd(int fd, struct imctl **out);
 
 /*
+ * Has the connection come back by itself when it breaks. Requests without an answer get one as by imctl_close
+ * (nothing is sent twice); then it is tried again, after 100 ms, doubling to 10 s, and what was subscribed is
+ * subscribed again from behind the last event that came (a consumer: from what it acked). `changed` (may be
+ * NULL) is called from imctl_dispatch: error < 0: lost, and why (as imctl_dispatch would return); 0: imd is
+ * back, and subscribed again; what follows are the events that were missed. While it is away requests return
+ * -ENOTCONN, and imctl_dispatch 0. The link's own STATUS may have changed meanwhile: ask `status`.
+ *
+ * From now on imctl_fd is an epoll(7) descriptor that stays the same, and imctl_events is POLLIN: so call
+ * this before they are given to an event loop. Ask imctl_timeout after each dispatch. -EINVAL: it was opened
+ * by imctl_open_fd. May be called again, for another `changed`.
+ */
+IMCTL_API int imctl_set_reconnect(struct imctl *c,
+                                  void (*changed)(struct imctl *c, int error, void *userdata),
+                                  void *userdata);
+
+/*
  * Ends the connection. What has no answer yet gets one first: IMCTL_UNKNOWN, or IMCTL_NOT_CONNECTED when it
  * was never written. May be called from a callback; imctl_dispatch then returns -ECANCELED and c is gone.
  */
@@ -159,8 +175,8 @@ IMCTL_API size_t imctl_waiting(const struct imctl *c);
 
 /*
  * `done` is called exactly once, from imctl_dispatch or imctl_close, never from within the call itself; it
- * may be NULL. The calls return 0, -ENOMEM, or the error that ended the connection; then `done` is not
- * called.
+ * may be NULL. The calls return 0, -ENOMEM, the error that ended the connection, or -ENOTCONN while it is
+ * away (imctl_set_reconnect); then `done` is not called.
  */
 
 /*

@@ -3,10 +3,11 @@
  */
 #include "connection.h"
 
+#include "clock.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <time.h>
 
 struct waiter {
     bool answered;
@@ -20,33 +21,27 @@ static void waiter_done(struct imctl *c, const struct imctl_reply *reply, void *
     w->reply = imctl_reply_copy(reply);
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static int64_t deadline_after(int timeout_ms)
 {
-    return timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
+    return timeout_ms < 0 ? -1 : clock_ms() + timeout_ms;
 }
 
 static int time_left(int64_t deadline)
 {
-    int64_t left = deadline < 0 ? -1 : deadline - now_ms();
-    return deadline < 0 ? -1 : left > 0 ? (int)left : 0;
+    return deadline < 0 ? -1 : clock_left(deadline);
 }
 
-/* Waits for the socket and serves it, once. What can be done at once is done even when the time is over. */
+/* Waits for the socket, or for the connection's own moment, and serves it, once. What can be done at once is
+ * done even when the time is over. */
 static int connection_step(struct imctl *c, int64_t deadline)
 {
-    struct pollfd p = {.fd = c->fd, .events = imctl_events(c)};
-    int left = time_left(deadline);
-    int n = c->error ? 1 : poll(&p, 1, left);
+    struct pollfd p = {.fd = imctl_fd(c), .events = imctl_events(c)};
+    int left = time_left(deadline), own = connection_timeout(c);
+    bool own_first = own >= 0 && (left < 0 || own < left);
+    int n = c->error ? 1 : poll(&p, 1, own_first ? own : left);
     if (n < 0)
         return errno == EINTR ? 0 : -errno;
-    if (n == 0)
+    if (n == 0 && !own_first)
         return left == 0 ? -ETIMEDOUT : 0;
     return imctl_dispatch(c);
 }
