@@ -38,10 +38,7 @@ int acks_finish(struct acks *k, struct imctl *c)
     struct imctl_reply *r = NULL;
     if (!k->wanted || k->settled <= k->confirmed)
         return 0;
-    int error = imctl_ack_wait(c, k->settled, ANSWER_TIMEOUT_MS, &r);
-    if (error < 0)
-        return failure_status(error);
-    int status = imctl_reply_error(r) == IMCTL_OK ? 0 : refusal_status(r);
+    int status = reach_answer(imctl_ack_wait(c, k->settled, ANSWER_TIMEOUT_MS, &r), &r);
     imctl_reply_free(r);
     return status;
 }

@@ -28,40 +28,29 @@ struct reading {
 
 /* ---- Requests ---- */
 
-static bool set_int(json_t *params, const char *key, int64_t value)
-{
-    return json_object_set_new(params, key, json_integer(value)) == 0;
-}
-
-static bool set_bounds(json_t *params, const struct reading *r)
+static void select_bounds(struct imctl_selection *s, const struct reading *r)
 {
     const struct moment *since = &r->arguments->since, *until = &r->arguments->until;
-    return (r->before == 0 || set_int(params, "before", (int64_t)r->before)) &&
-           (since->kind != MOMENT_SEQ || set_int(params, "after", (int64_t)since->seq)) &&
-           (since->kind != MOMENT_TIME || set_int(params, "since", since->time_ms)) &&
-           (until->kind != MOMENT_TIME || set_int(params, "until", until->time_ms));
+    if (r->before > 0)
+        imctl_selection_set_before(s, r->before);
+    if (since->kind == MOMENT_SEQ)
+        imctl_selection_set_since(s, since->seq);
+    imctl_selection_set_times(s, since->kind == MOMENT_TIME ? since->time_ms : INT64_MIN,
+                              until->kind == MOMENT_TIME ? until->time_ms : INT64_MAX);
+    imctl_selection_set_limit(s, r->left < PAGE_EVENTS ? r->left : PAGE_EVENTS);
+    imctl_selection_set_reverse(s);
 }
 
-static bool set_filter(json_t *params, const struct reading *r)
+static int ask_page(const struct reading *r, struct imctl *c, struct imctl_reply **out)
 {
-    json_t *filter = filter_json(r->arguments);
-    if (filter && json_object_size(filter) == 0) {
-        json_decref(filter);
-        return true;
+    struct imctl_selection *s = imctl_selection_new();
+    int status = s ? filter_select(r->arguments, s) : failure_status(-ENOMEM);
+    if (status == 0) {
+        select_bounds(s, r);
+        status = reach_answer(imctl_history_wait(c, s, ANSWER_TIMEOUT_MS, out), out);
     }
-    return json_object_set_new(params, "filter", filter) == 0;
-}
-
-/* NULL: no memory */
-static json_t *page_params(const struct reading *r)
-{
-    json_t *params = json_object();
-    int64_t limit = r->left < PAGE_EVENTS ? (int64_t)r->left : PAGE_EVENTS;
-    if (params && set_bounds(params, r) && set_filter(params, r) && set_int(params, "limit", limit) &&
-        json_object_set_new(params, "reverse", json_true()) == 0)
-        return params;
-    json_decref(params);
-    return NULL;
+    imctl_selection_free(s);
+    return status;
 }
 
 /* ---- Events ---- */
@@ -125,7 +114,7 @@ static int take_page(struct reading *r, const struct imctl_reply *page)
 static int read_page(struct reading *r, struct imctl *c)
 {
     struct imctl_reply *page = NULL;
-    int status = reach_call_json(c, "history", page_params(r), &page);
+    int status = ask_page(r, c, &page);
     if (status)
         return status;
     int error = take_page(r, page);

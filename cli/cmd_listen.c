@@ -74,10 +74,7 @@ static int selection_make(const struct arguments *a, struct imctl_selection *s)
 static int subscribe(struct imctl *c, const struct imctl_selection *s)
 {
     struct imctl_reply *r = NULL;
-    int error = imctl_subscribe_wait(c, s, ANSWER_TIMEOUT_MS, &r);
-    if (error < 0)
-        return failure_status(error);
-    int status = imctl_reply_error(r) == IMCTL_OK ? 0 : refusal_status(r);
+    int status = reach_answer(imctl_subscribe_wait(c, s, ANSWER_TIMEOUT_MS, &r), &r);
     imctl_reply_free(r);
     return status;
 }

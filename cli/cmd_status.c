@@ -175,12 +175,10 @@ static int subscribe_status(struct imctl *c, const char *state, bool *reached)
     if (!s)
         return failure_status(-ENOMEM);
     imctl_selection_add_event(s, imctl_event_word(IMCTL_EVENT_STATUS));
-    int error = imctl_subscribe_wait(c, s, ANSWER_TIMEOUT_MS, &r), status = 0;
+    int status = reach_answer(imctl_subscribe_wait(c, s, ANSWER_TIMEOUT_MS, &r), &r);
     imctl_selection_free(s);
-    if (error < 0)
-        return failure_status(error);
-    if (imctl_reply_error(r) != IMCTL_OK)
-        status = refusal_status(r);
+    if (status)
+        return status;
     const char *now = imctl_reply_string(r, "status.state");
     *reached = now && strcmp(now, state) == 0;
     imctl_reply_free(r);

@@ -5,12 +5,8 @@
 #include "command.h"
 
 #include <imctl.h>
-#include <jansson.h>
 
 /* 0, or the exit status; then it is on stderr why. */
 int filter_select(const struct arguments *a, struct imctl_selection *s);
-
-/* The protocol's filter object, of what filter_select has found good. NULL: no memory. */
-json_t *filter_json(const struct arguments *a);
 
 #endif

@@ -2,6 +2,8 @@
 
 #include "reach.h"
 
+#include <errno.h>
+
 uint64_t history_first_seq(const struct imctl_event *e)
 {
     int64_t from = 0;
@@ -24,6 +26,18 @@ static int seq_of_page(const struct imctl_reply *page, uint64_t last, uint64_t *
     return 0;
 }
 
+static int first_since(struct imctl *c, int64_t time_ms, struct imctl_reply **out)
+{
+    struct imctl_selection *s = imctl_selection_new();
+    if (!s)
+        return failure_status(-ENOMEM);
+    imctl_selection_set_times(s, time_ms, INT64_MAX);
+    imctl_selection_set_limit(s, 1);
+    int status = reach_answer(imctl_history_wait(c, s, ANSWER_TIMEOUT_MS, out), out);
+    imctl_selection_free(s);
+    return status;
+}
+
 /* The last number is asked for first: so what comes between the two questions is not passed over. */
 int history_seq_of_time(struct imctl *c, int64_t time_ms, uint64_t *out)
 {
@@ -32,8 +46,7 @@ int history_seq_of_time(struct imctl *c, int64_t time_ms, uint64_t *out)
     int status = reach_call(c, "status", NULL, &r);
     if (status == 0) {
         imctl_reply_int(r, "seq", &last);
-        status = reach_call_json(c, "history",
-                                 json_pack("{s:I, s:i}", "since", (json_int_t)time_ms, "limit", 1), &page);
+        status = first_since(c, time_ms, &page);
     }
     if (status == 0)
         status = seq_of_page(page, (uint64_t)last, out);

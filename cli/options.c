@@ -141,6 +141,10 @@ static const struct option_row rows[] = {
     {EVENTS, 'c', "conversation", "TYPE", take_list, FIELD(conversations),
      "only of this conversation type; may be repeated"},
     {EVENTS, 0, "signal", "NAME", take_list, FIELD(signals), "only signals of this name; may be repeated"},
+    {COMMAND_OUTBOX, 'n', "count", "COUNT", take_count, FIELD(count), "list: only the newest COUNT (all)"},
+    {COMMAND_OUTBOX, 0, "since", "TIME", take_time, FIELD(since), "list: only what was queued since TIME"},
+    {COMMAND_OUTBOX, 0, "until", "TIME", take_time, FIELD(until), "list: only what was queued until TIME"},
+    {COMMAND_OUTBOX, 'r', "reverse", NULL, take_flag, FIELD(reverse), "list: the newest first"},
     {COMMAND_STATS, 0, "prometheus", NULL, take_flag, FIELD(prometheus),
      "print the text form of Prometheus, for the textfile collector"},
 };

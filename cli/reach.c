@@ -103,24 +103,19 @@ int refusal_status(const struct imctl_reply *r)
     return imctl_error_exit_status(e);
 }
 
-int reach_call(struct imctl *c, const char *method, const char *params, struct imctl_reply **out)
+int reach_answer(int error, struct imctl_reply **r)
 {
-    int error = imctl_call_wait(c, method, params, ANSWER_TIMEOUT_MS, out);
     if (error < 0)
         return failure_status(error);
-    if (imctl_reply_error(*out) == IMCTL_OK)
+    if (imctl_reply_error(*r) == IMCTL_OK)
         return 0;
-    int status = refusal_status(*out);
-    imctl_reply_free(*out);
-    *out = NULL;
+    int status = refusal_status(*r);
+    imctl_reply_free(*r);
+    *r = NULL;
     return status;
 }
 
-int reach_call_json(struct imctl *c, const char *method, json_t *params, struct imctl_reply **out)
+int reach_call(struct imctl *c, const char *method, const char *params, struct imctl_reply **out)
 {
-    char *text = params ? json_dumps(params, JSON_COMPACT) : NULL;
-    int status = text ? reach_call(c, method, text, out) : failure_status(-ENOMEM);
-    free(text);
-    json_decref(params);
-    return status;
+    return reach_answer(imctl_call_wait(c, method, params, ANSWER_TIMEOUT_MS, out), out);
 }

@@ -5,7 +5,6 @@
 #include "command.h"
 
 #include <imctl.h>
-#include <jansson.h>
 
 /* 0, or the exit status; then it is on stderr why. */
 int reach_daemon(const struct arguments *a, struct imctl **out);
@@ -13,8 +12,9 @@ int reach_daemon(const struct arguments *a, struct imctl **out);
 /* Calls a method and waits. As above. */
 int reach_call(struct imctl *c, const char *method, const char *params, struct imctl_reply **out);
 
-/* The same with params from jansson, which are freed; NULL: no memory. */
-int reach_call_json(struct imctl *c, const char *method, json_t *params, struct imctl_reply **out);
+/* What one of the library's waiting calls has returned: 0 if *r is a result. Else, as above, the exit status;
+ * then *r is freed. */
+int reach_answer(int error, struct imctl_reply **r);
 
 /* Complains about a negative errno of the library, or about an error of the daemon; gives the exit status. */
 int failure_status(int error);

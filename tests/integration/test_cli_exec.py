@@ -28,12 +28,6 @@ def test_a_command_gets_the_event(server, bridge, listen, folder):
     assert one.lines() == ["said"] and one.stderr() == ""
 
 
-def test_a_command_has_the_signals_that_imctl_had(server, listen):
-    one = listen("-n", "1", "--exec", "grep -h SigBlk /proc/self/status")
-    server.push_text("hi")
-    assert one.wait() == 0 and one.lines() == ["SigBlk:\t" + "0" * 16]
-
-
 def test_a_command_need_not_read(server, listen):
     one = listen("-n", "3", "--exec", "echo $IM_TEXT")
     for n in range(3):

@@ -116,3 +116,36 @@ def test_queued_without_a_link(server, imd, imctl):
     until(lambda: daemon.client().call("outbox", messageId="m2")["entries"][0]["state"] == "acked", "m2 is acked")
     assert imctl(daemon, "outbox", "cancel", "m2")[0] == 65
     assert imctl(daemon, "outbox", "show", "m3")[0] == 65
+
+
+def test_a_choice_of_the_outbox(server, imd, imctl):
+    daemon = imd(server.url()).connected()
+    daemon.client().call("disconnect")
+    for name in "m1", "m2", "m3":
+        assert imctl(daemon, "send", "--queue", "--id", name, "hi")[0] == 0
+
+    def listed(*words):
+        status, lines, error = imctl(daemon, "outbox", *words)
+        assert (status, error) == (0, "")
+        return [line.split()[0] for line in lines[1:]]
+
+    assert listed() == listed("list") == listed("--since", "1h") == ["m1", "m2", "m3"]
+    assert listed("-r") == ["m3", "m2", "m1"]
+    assert listed("-n", "2") == ["m2", "m3"]
+    assert listed("-r", "-n", "2") == ["m3", "m2"]
+    assert listed("--until", "1h") == []
+    entries = json.loads(imctl(daemon, "outbox", "--json")[1][0])["entries"]
+    assert json.loads(imctl(daemon, "outbox", "--json", "-n1")[1][0]) == {"entries": entries[2:]}
+    queued = entries[1]["queuedTime"]
+    assert listed("--until", f"@{queued / 1000:.3f}")[:2] == ["m1", "m2"]
+
+
+def test_wrong_command_lines(folder, imctl):
+    class Nobody:
+        socket_path = folder
+
+    for words in ["outbox", "show"], ["outbox", "list", "x"], ["outbox", "drop"], ["outbox", "show", "x", "-r"], \
+            ["outbox", "cancel", "x", "-n", "1"], ["outbox", "--since", "5"], ["outbox", "--from", "ann"], \
+            ["history", "--until", "5"], ["history", "x"], ["history", "-n", "0"], ["history", "--json", "--format", "x"]:
+        status, lines, error = imctl(Nobody, *words)
+        assert (status, lines) == (64, []) and error.startswith("imctl: ") and error.count("\n") == 1, words

@@ -751,10 +751,9 @@ static void history_asks_for_what_it_was_told(void **state)
 {
     start("history", "--since", "7", "--until", "2023-11-14T23:13:20+01:00", "--from", "bob", "--from", "eve",
           "--type", "text", "-c", "group", "-c", "9", "--signal", "end", NULL);
-    imd_hears(HISTORY("1",
-                      "\"after\":7,\"until\":1700000000000,\"filter\":{\"messageType\":[\"text\"],\"from\":"
-                      "[\"bob\",\"eve\"],\"conversationType\":[3,9],\"signalName\":[\"end\"]},"
-                      "\"limit\":100,\"reverse\":true"));
+    imd_hears(HISTORY("1", "\"filter\":{\"messageType\":[\"text\"],\"conversationType\":[3,9],"
+                           "\"from\":[\"bob\",\"eve\"],\"signalName\":[\"end\"]},"
+                           "\"after\":7,\"until\":1700000000000,\"limit\":100,\"reverse\":true"));
     imd_says(FAILURE("1", "{\"code\":-74,\"message\":\"no\",\"data\":{\"reason\":\"storage\"}}"));
     ends(74, "", "imctl: no\n");
     imd_teardown(NULL);
@@ -794,6 +793,37 @@ static void outbox_is_a_table_for_people(void **state)
     imd_hears(REQUEST("1", "outbox"));
     imd_says(RESULT("1", "{\"entries\":[" ENTRY "]}"));
     ends(0, "{\"entries\":[" ENTRY "]}\n", "");
+}
+
+#define ENTRY_OF(id, time) \
+    "{\"messageId\":\"" id "\",\"state\":\"acked\",\"attempts\":1,\"queuedTime\":" time "}"
+
+/* The oldest first, the newest of them when there are to be so many; times are included. */
+static void outbox_lists_a_choice(void **state)
+{
+    static const struct {
+        const char *words[4], *entries;
+    } cases[] = {
+        {{"-r", NULL}, ENTRY_OF("c", "3000") "," ENTRY_OF("b", "2000") "," ENTRY_OF("a", "1000")},
+        {{"-n", "2", NULL}, ENTRY_OF("b", "2000") "," ENTRY_OF("c", "3000")},
+        {{"-rn2", NULL}, ENTRY_OF("c", "3000") "," ENTRY_OF("b", "2000")},
+        {{"-n", "4", NULL}, ENTRY_OF("a", "1000") "," ENTRY_OF("b", "2000") "," ENTRY_OF("c", "3000")},
+        {{"--since", "@2", NULL}, ENTRY_OF("b", "2000") "," ENTRY_OF("c", "3000")},
+        {{"--until", "@2", NULL}, ENTRY_OF("a", "1000") "," ENTRY_OF("b", "2000")},
+        {{"--until=@2", "--since=@2", NULL}, ENTRY_OF("b", "2000")},
+        {{"--since", "@4", NULL}, ""},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char line[512];
+        start("outbox", "--json", "list", cases[i].words[0], cases[i].words[1], NULL);
+        imd_hears(REQUEST("1", "outbox"));
+        imd_says(RESULT("1", "{\"entries\":[" ENTRY_OF("a", "1000") "," ENTRY_OF("b", "2000") "," ENTRY_OF(
+                                 "c", "3000") "]}"));
+        snprintf(line, sizeof(line), "{\"entries\":[%s]}\n", cases[i].entries);
+        ends(0, line, "");
+        close(client);
+        client = -1;
+    }
 }
 
 static void outbox_shows_one(void **state)
@@ -959,6 +989,7 @@ int main(void)
         TEST(history_goes_back_page_by_page),
         TEST(history_asks_for_what_it_was_told),
         TEST(outbox_is_a_table_for_people),
+        TEST(outbox_lists_a_choice),
         TEST(outbox_shows_one),
         TEST(outbox_cancels_one),
         TEST(a_full_disk_is_an_error),
