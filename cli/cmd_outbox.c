@@ -188,12 +188,21 @@ static int print_one(const struct arguments *a, const struct imctl_reply *r)
     return error < 0 ? failure_status(error) : 0;
 }
 
+/* As reach_answer, but says which message there is not. */
+static int answer(int error, const char *id, struct imctl_reply **r)
+{
+    if (error < 0 || imctl_reply_error(*r) != IMCTL_NOT_FOUND)
+        return reach_answer(error, r);
+    complain("the outbox knows no message '%s'; see 'imctl outbox'", id ? id : "");
+    return imctl_error_exit_status(IMCTL_NOT_FOUND);
+}
+
 /* id: NULL for all */
 static int ask(const struct arguments *a, struct imctl *c, const char *id,
                int (*print)(const struct arguments *a, const struct imctl_reply *r))
 {
     struct imctl_reply *r = NULL;
-    int status = reach_answer(imctl_outbox_wait(c, id, ANSWER_TIMEOUT_MS, &r), &r);
+    int status = answer(imctl_outbox_wait(c, id, ANSWER_TIMEOUT_MS, &r), id, &r);
     if (status == 0)
         status = print(a, r);
     imctl_reply_free(r);
@@ -213,7 +222,7 @@ static int show(const struct arguments *a, struct imctl *c, const char *id)
 static int cancel(const struct arguments *a, struct imctl *c, const char *id)
 {
     struct imctl_reply *r = NULL;
-    int status = reach_answer(imctl_outbox_cancel_wait(c, id, ANSWER_TIMEOUT_MS, &r), &r);
+    int status = answer(imctl_outbox_cancel_wait(c, id, ANSWER_TIMEOUT_MS, &r), id, &r);
     if (status == 0 && a->json)
         puts(imctl_reply_json(r, NULL));
     else if (status == 0)

@@ -1,13 +1,15 @@
 """imctl listen --exec: what the command is told, in which order, and what is acked."""
 
 import os
+import re
 import signal
 import subprocess
 
 import pytest
 
-from imctl import CONSUMER, Imctl, imctl, not_acked, pushed
+from imctl import CONSUMER, Imctl, imctl, last_seq, not_acked, pushed
 from patience import until
+from vitals import is_instrumented
 
 
 def test_a_command_gets_the_event(server, bridge, listen, folder):
@@ -206,3 +208,22 @@ def test_a_lost_range_is_acked_up_to_its_end(fake):
 def test_a_command_for_what_is_lost(fake):
     daemon = fake(GAP)
     assert imctl(daemon, "listen", "-n", "1", "-e", "GAP", "--exec", "echo $IM_EVENT $IM_SEQ") == (0, ["GAP 5"], "")
+
+
+def peak(one):
+    with open(f"/proc/{one.pid}/status", encoding="ascii") as f:
+        return int(re.search(r"VmHWM:\s+(\d+) kB", f.read())[1])
+
+
+def test_a_slow_command_does_not_fill_the_memory(server, bridge, listen, folder):
+    """What waits stays in imd's history, and comes when there is room for it."""
+    gate = os.path.join(folder, "gate")
+    one = listen("-e", "MESSAGE", "--exec", f"until test -e {gate}; do sleep 0.01; done; echo $IM_SEQ")
+    for n in range(48):
+        server.push_text("x" * (1 << 20))
+    until(lambda: last_seq(bridge) == 48, "all have come")
+    bridge.client().barrier()
+    open(gate, "w").close()
+    assert one.wait_lines(48) == [str(n + 1) for n in range(48)]
+    assert one.process.running() and one.stderr() == ""
+    assert is_instrumented() or peak(one) < 16 * 1024

@@ -224,7 +224,8 @@ static void wrong_command_lines_end_with_64(void **state)
         {{"listen", "-n", "0"}, "imctl: '0' is no value for --count; see 'imctl listen --help'\n"},
         {{"listen", "-n", "-1"}, "imctl: '-1' is no value for --count; see 'imctl listen --help'\n"},
         {{"listen", "-e", "message"}, "imctl: 'message' is no event; see 'imctl listen --help'\n"},
-        {{"listen", "-c", "club"}, "imctl: 'club' is no conversationType; see 'imctl listen --help'\n"},
+        {{"listen", "-c", "club"},
+         "imctl: 'club' is no value for --conversation; see 'imctl listen --help'\n"},
         {{"send", "a", "--expires", "5"}, "imctl: --expires is for --queue; see 'imctl send --help'\n"},
         {{"signal", "a", "--queue", "--timeout=5"},
          "imctl: --timeout is not for --queue; see 'imctl signal --help'\n"},
@@ -233,7 +234,8 @@ static void wrong_command_lines_end_with_64(void **state)
         {{"listen", "--since", "x"}, "imctl: 'x' is no value for --since; see 'imctl listen --help'\n"},
         {{"listen", "--consumer", "\xff"}, "imctl: no UTF-8 in '--consumer'; see 'imctl listen --help'\n"},
         {{"history", "--until", "5"}, "imctl: '5' is no value for --until; see 'imctl history --help'\n"},
-        {{"history", "-c", "club"}, "imctl: 'club' is no conversationType; see 'imctl history --help'\n"},
+        {{"history", "-c", "club"},
+         "imctl: 'club' is no value for --conversation; see 'imctl history --help'\n"},
         {{"history", "x"}, "imctl: one word too many: 'x'; see 'imctl history --help'\n"},
         {{"outbox", "x"}, "imctl: unknown action 'x'; see 'imctl outbox --help'\n"},
         {{"outbox", "show"}, "imctl: missing 'ID'; see 'imctl outbox --help'\n"},
@@ -845,7 +847,7 @@ static void outbox_shows_one(void **state)
     imd_hears(OUTBOX_OF("b"));
     imd_says(
         FAILURE("1", "{\"code\":-79,\"message\":\"no such message\",\"data\":{\"reason\":\"not_found\"}}"));
-    ends(65, "", "imctl: no such message\n");
+    ends(65, "", "imctl: the outbox knows no message 'b'; see 'imctl outbox'\n");
     start("outbox", "show", "\xff", NULL);
     ends(65, "", "imctl: what is to be sent is no text in UTF-8\n");
 }
@@ -892,7 +894,7 @@ static int terminal_open(int *screen)
 static void on_a_terminal_events_are_for_people(void **state)
 {
     int screen;
-    start_on(terminal_open(&screen), "listen", "-n", "6", NULL);
+    start_on(terminal_open(&screen), "listen", "-n", "8", NULL);
     imd_hears(SUBSCRIBE);
     imd_says(SUBSCRIBED);
 #define TIME "\"seq\":1,\"time\":1700000000000,"
@@ -907,6 +909,12 @@ static void on_a_terminal_events_are_for_people(void **state)
     imd_says(EVENT("MESSAGE",
                    TIME "\"code\":0,\"data\":{\"messageType\":\"ImgMsg\",\"from\":\"a\",\"content\":"
                         "{\"message\":{\"w\":1}}}"));
+    imd_says(EVENT("MESSAGE",
+                   TIME "\"code\":0,\"data\":{\"messageType\":\"FileMsg\",\"from\":\"a\",\"content\":"
+                        "{\"message\":{\"$bin\":\"AQI=\"},\"name\":\"a\\nb.pdf\"}}"));
+    imd_says(EVENT("MESSAGE",
+                   TIME "\"code\":0,\"data\":{\"messageType\":\"ImgMsg\",\"from\":\"a\",\"content\":"
+                        "{\"message\":{\"$file\":\"/x\",\"size\":999999999,\"sha256\":\"\"}}}"));
     imd_says(EVENT("MESSAGE", TIME "\"code\":0,\"data\":[1]"));
     imd_says(EVENT("GAP", "\"from\":3,\"to\":5,\"reason\":\"pruned\""));
     imd_says(EVENT("GAP", "\"from\":0,\"to\":0,\"reason\":\"outbox\""));
@@ -922,6 +930,8 @@ static void on_a_terminal_events_are_for_people(void **state)
                               "22:13:20 server -> room (group): [signal end] \n"
                               "22:13:20 server: close (code 4)\n"
                               "22:13:20 a: [image] {\"w\":1}\n"
+                              "22:13:20 a: [file] a\\x0ab.pdf, 2 B\n"
+                              "22:13:20 a: [image] file, 1.0 GB\n"
                               "22:13:20 server: [1]\n"
                               "-- lost: events 3 to 5 (pruned)\n"
                               "-- lost: changes of the outbox; see 'imctl outbox'\n"
