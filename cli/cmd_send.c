@@ -1,72 +1,12 @@
-/* send and signal: one message, and the wait for its ack. */
+/* send and signal: one message, and the wait for its ack; or many. */
+#include "answer.h"
+#include "draft.h"
+#include "lines.h"
 #include "output.h"
 #include "reach.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define ANSWER_MARGIN_MS 5000 /* imd answers when the time is out; a daemon that hangs does not */
-
-/* All of standard input, without its last line break, as $(…) takes it. 0 or a negative errno; -EILSEQ: it
- * holds a NUL, which no text does. */
-static int read_text(char **out)
-{
-    char *text = NULL;
-    size_t size = 0;
-    ssize_t len = getdelim(&text, &size, '\0', stdin);
-    int error = ferror(stdin) ? -errno : 0;
-    if (len > 0 && text[len - 1] == '\0')
-        error = -EILSEQ;
-    if (error == 0 && len < 0) /* nothing at all */
-        error = (*out = strdup("")) ? 0 : -ENOMEM;
-    else if (error == 0) {
-        if (text[len - 1] == '\n')
-            text[len - 1] = '\0';
-        *out = text;
-        return 0;
-    }
-    free(text);
-    return error;
-}
-
-/* Options that make no sense together. */
-static int manner_check(const struct arguments *a)
-{
-    const char *why = a->expires_ms > 0 && !a->queue  ? "--expires is for --queue"
-                      : a->timeout_ms > 0 && a->queue ? "--timeout is not for --queue"
-                                                      : NULL;
-    if (!why)
-        return 0;
-    complain("%s; see 'imctl %s --help'", why, a->command->name);
-    return STATUS_USAGE;
-}
-
-/* What the options say about the message; the library remembers the first error. */
-static int message_address(struct imctl_message *m, const struct arguments *a)
-{
-    int conversation = a->conversation ? imctl_conversation_parse(a->conversation) : 0;
-    if (conversation < 0) {
-        complain("'%s' is no conversation type; see 'imctl %s --help'", a->conversation, a->command->name);
-        return STATUS_USAGE;
-    }
-    if (a->to)
-        imctl_message_set_to(m, a->to);
-    if (a->from)
-        imctl_message_set_from(m, a->from);
-    if (a->id)
-        imctl_message_set_id(m, a->id);
-    if (a->type)
-        imctl_message_set_type(m, a->type);
-    if (a->conversation)
-        imctl_message_set_conversation(m, conversation);
-    if (a->timeout_ms > 0)
-        imctl_message_set_timeout(m, a->timeout_ms);
-    if (a->queue)
-        imctl_message_set_queue(m, a->expires_ms > 0 ? a->expires_ms : 0);
-    return manner_check(a);
-}
 
 /* The messageId; of one that was queued, its state too. */
 static void print_ack(const struct arguments *a, const struct imctl_reply *r)
@@ -76,29 +16,6 @@ static void print_ack(const struct arguments *a, const struct imctl_reply *r)
         puts(imctl_reply_json(r, NULL));
     else
         printf("%s%s%s\n", id ? id : "", state ? " " : "", state ? state : "");
-}
-
-/* A messageId that was queued before may have come to its end meanwhile. */
-static const struct {
-    const char *state;
-    enum imctl_error end;
-} ends[] = {{"rejected", IMCTL_REJECTED}, {"expired", IMCTL_UNKNOWN}, {"cancelled", IMCTL_CONFLICT}};
-
-static int state_status(const struct imctl_reply *r)
-{
-    const char *state = imctl_reply_state(r);
-    for (size_t i = 0; state && i < sizeof(ends) / sizeof(ends[0]); i++)
-        if (strcmp(ends[i].state, state) == 0)
-            return imctl_error_exit_status(ends[i].end);
-    return 0;
-}
-
-/* imd itself sees to the end of a wait for the server; what it has only to write down takes no such time. */
-static int answer_timeout(const struct arguments *a)
-{
-    if (a->queue)
-        return ANSWER_TIMEOUT_MS;
-    return a->timeout_ms >= 0 ? (int)a->timeout_ms + ANSWER_MARGIN_MS : -1;
 }
 
 static int wait_for_ack(const struct arguments *a, struct imctl *c, const struct imctl_message *m)
@@ -113,7 +30,7 @@ static int wait_for_ack(const struct arguments *a, struct imctl *c, const struct
         return failure_status(error);
     if (imctl_reply_error(r) == IMCTL_OK) {
         print_ack(a, r);
-        status = state_status(r);
+        status = imctl_error_exit_status(answer_error(r));
     } else {
         status = refusal_status(r);
     }
@@ -121,14 +38,12 @@ static int wait_for_ack(const struct arguments *a, struct imctl *c, const struct
     return status;
 }
 
+/* Takes the message over. */
 static int send_message(const struct arguments *a, struct imctl_message *m)
 {
     struct imctl *c = NULL;
-    if (!m)
-        return failure_status(-ENOMEM);
-    int status = message_address(m, a);
-    if (status == 0)
-        status = reach_daemon(a, &c);
+    int error = draft_dress(m, a);
+    int status = error < 0 ? failure_status(error) : reach_daemon(a, &c);
     if (status == 0)
         status = wait_for_ack(a, c, m);
     imctl_close(c);
@@ -138,18 +53,20 @@ static int send_message(const struct arguments *a, struct imctl_message *m)
 
 int cmd_send(const struct arguments *a)
 {
-    if (strcmp(a->operands[0], "-") != 0)
-        return send_message(a, imctl_message_text(a->operands[0]));
-    char *text = NULL;
-    int error = read_text(&text);
-    if (error < 0)
-        return failure_status(error);
-    int status = send_message(a, imctl_message_text(text));
-    free(text);
-    return status;
+    struct imctl_message *m = NULL;
+    int status = draft_check(a);
+    if (status == 0 && a->lines)
+        return lines_send(a);
+    if (status == 0)
+        status = draft_message(a, &m);
+    return status ? status : send_message(a, m);
 }
 
 int cmd_signal(const struct arguments *a)
 {
-    return send_message(a, imctl_message_signal(a->operands[0]));
+    int status = draft_check(a);
+    struct imctl_message *m = status ? NULL : imctl_message_signal(a->operands[0]);
+    if (status)
+        return status;
+    return m ? send_message(a, m) : failure_status(-ENOMEM);
 }

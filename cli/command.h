@@ -37,6 +37,9 @@ struct arguments {
     const char *to, *from, *conversation, *type, *id;
     int64_t timeout_ms, expires_ms;
     bool queue;
+    struct words sets;
+    const char *content, *raw, *image, *file;
+    bool lines;
     uint64_t count;
     int64_t listen_ms;
     struct moment since, until;

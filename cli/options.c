@@ -114,6 +114,18 @@ static const struct option_row rows[] = {
      "wait only until imd has it on disk; imd sends it until the server has answered"},
     {MESSAGES, 0, "expires", "SECONDS", take_expiry, FIELD(expires_ms),
      "with --queue: give up after this time (as configured in imd)"},
+    {MESSAGES, 0, "set", "KEY=VALUE", take_list, FIELD(sets),
+     "set a key of the message, or content.KEY; KEY:=JSON for what is no string; may be repeated"},
+    {COMMAND_SEND, 0, "content", "JSON", take_word, FIELD(content),
+     "the message's content, an object, in place of TEXT"},
+    {COMMAND_SEND, 0, "raw", "JSON", take_word, FIELD(raw),
+     "the whole message, an object, in place of TEXT; other options replace its keys"},
+    {COMMAND_SEND, 0, "image", "FILE", take_word, FIELD(image), "send an image in place of TEXT"},
+    {COMMAND_SEND, 0, "file", "FILE", take_word, FIELD(file), "send a file in place of TEXT"},
+    {COMMAND_SEND, 0, "lines", NULL, take_flag, FIELD(lines),
+     "send each line of standard input as a message; with --json each is a message object"},
+    {COMMAND_SEND, 'j', "jobs", "COUNT", take_count, FIELD(jobs),
+     "with --lines: how many messages may wait for their acks at a time (1024)"},
     {COMMAND_LISTEN, 'n', "count", "COUNT", take_count, FIELD(count),
      "end after so many events; STATUS and GAP count only when asked for with --event"},
     {COMMAND_LISTEN, 'W', "wait", "SECONDS", take_seconds, FIELD(listen_ms),
@@ -252,7 +264,7 @@ int arguments_parse(struct arguments *a, int argc, char **argv)
 
 void arguments_deinit(struct arguments *a)
 {
-    struct words *lists[] = {&a->events, &a->types, &a->senders, &a->conversations, &a->signals};
+    struct words *lists[] = {&a->sets, &a->events, &a->types, &a->senders, &a->conversations, &a->signals};
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
         free(lists[i]->at);
         *lists[i] = (struct words){NULL, 0};

@@ -81,26 +81,40 @@ int failure_status(int error)
 }
 
 /* What helps to understand an error beside its sentence. */
-static void complain_rejected(const struct imctl_reply *r)
+static void sentence_print(const struct imctl_reply *r, char *out, size_t size)
 {
+    enum imctl_error e = imctl_reply_error(r);
+    const char *limit = imctl_reply_string(r, "data.limit"), *id = imctl_reply_id(r);
     const char *why = imctl_reply_server_error(r);
-    complain("%s: %s (code %lld)", imctl_error_sentence(IMCTL_REJECTED), why ? why : "no reason given",
-             (long long)imctl_reply_code(r));
+    if (e == IMCTL_REJECTED)
+        snprintf(out, size, "%s: %s (code %lld)", imctl_error_sentence(e), why ? why : "no reason given",
+                 (long long)imctl_reply_code(r));
+    else if (limit)
+        snprintf(out, size, "%s (%s)", imctl_reply_message(r), limit);
+    else if (e == IMCTL_UNKNOWN && id)
+        snprintf(out, size, "%s (messageId %s)", imctl_reply_message(r), id);
+    else
+        snprintf(out, size, "%s", imctl_reply_message(r));
+}
+
+/* What other people wrote may not drive the terminal. */
+void refusal_sentence(const struct imctl_reply *r, char *out, size_t size)
+{
+    sentence_print(r, out, size);
+    for (unsigned char *p = (unsigned char *)out; *p; p++) {
+        if (*p < 0x20 || *p == 0x7f)
+            *p = '?';
+        else if (p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f) /* U+0080 to U+009F */
+            p[0] = p[1] = '?';
+    }
 }
 
 int refusal_status(const struct imctl_reply *r)
 {
-    enum imctl_error e = imctl_reply_error(r);
-    const char *limit = imctl_reply_string(r, "data.limit"), *id = imctl_reply_id(r);
-    if (e == IMCTL_REJECTED)
-        complain_rejected(r);
-    else if (limit)
-        complain("%s (%s)", imctl_reply_message(r), limit);
-    else if (e == IMCTL_UNKNOWN && id)
-        complain("%s (messageId %s)", imctl_reply_message(r), id);
-    else
-        complain("%s", imctl_reply_message(r));
-    return imctl_error_exit_status(e);
+    char sentence[REFUSAL_SIZE];
+    refusal_sentence(r, sentence, sizeof(sentence));
+    complain("%s", sentence);
+    return imctl_error_exit_status(imctl_reply_error(r));
 }
 
 int reach_answer(int error, struct imctl_reply **r)

@@ -20,6 +20,11 @@ int reach_answer(int error, struct imctl_reply **r);
 int failure_status(int error);
 int refusal_status(const struct imctl_reply *r);
 
+/* What refusal_status says, without a line break. */
+void refusal_sentence(const struct imctl_reply *r, char *out, size_t size);
+
+#define REFUSAL_SIZE 1024 /* enough for it */
+
 #define ANSWER_TIMEOUT_MS \
     30000 /* for what imd answers from memory or disk: it is far below that, or something is wrong */
 
