@@ -475,7 +475,7 @@ static int run_report(struct run *r, int64_t begin_ms)
     if (r->over)
         rest_fail(r);
     fflush(stdout);
-    if (r->progress.on || tally_failures(&r->tally) > 0)
+    if (isatty(STDERR_FILENO) || tally_failures(&r->tally) > 0)
         tally_print(&r->tally, r->a->queue ? "queued" : "acked", deadline_after(0) - begin_ms);
     return r->tally.status;
 }

@@ -13,7 +13,8 @@
 
 void progress_begin(struct progress *p, uint64_t bytes)
 {
-    *p = (struct progress){.on = isatty(STDERR_FILENO), .bytes = bytes, .count = 1};
+    bool on = isatty(STDERR_FILENO) && !isatty(STDIN_FILENO);
+    *p = (struct progress){.on = on, .bytes = bytes, .count = 1};
     p->samples[0].at_ms = deadline_after(0);
     p->next_ms = deadline_after(DRAW_MS);
 }

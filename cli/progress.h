@@ -1,4 +1,5 @@
-/* A line on standard error that shows how far it has come; only where that is a terminal. */
+/* A line on standard error that shows how far it has come: where that is a terminal, and nobody types the
+ * input there. */
 #ifndef IMCTL_PROGRESS_H
 #define IMCTL_PROGRESS_H
 

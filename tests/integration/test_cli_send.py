@@ -5,14 +5,17 @@ import os
 import re
 import signal
 import socket
+import statistics
 import subprocess
+import tempfile
+import time
 
 import pytest
 
 from client import Client
 from patience import PATIENCE, until
 from process import build_dir
-from vitals import measures_memory
+from vitals import is_instrumented, measures_memory
 
 MIB = 1 << 20
 ID = "[0-9a-f-]{36}"
@@ -20,6 +23,9 @@ SUMMARY = r"imctl: (.*) in [0-9]+\.[0-9] s\n"
 FAULTS = [("invalid_params", -32602, 65), ("internal", -32603, 70), ("not_connected", -69, 69), ("storage", -74, 74),
           ("busy", -75, 75), ("rejected", -76, 76), ("denied", -77, 77), ("too_large", -78, 65), ("conflict", -80, 65),
           ("unknown", -124, 124)]
+
+
+measures_speed = pytest.mark.skipif(is_instrumented(), reason="a sanitizer or wrapper is slow")
 
 
 class Imctl:
@@ -85,17 +91,40 @@ class Impostor:
     def answer(self, request, **result_or_error):
         self.client.write(json.dumps({"jsonrpc": "2.0", "id": request["id"], **result_or_error}).encode() + b"\n")
 
-    def hello(self, **limits):
+    def hello(self):
         request = self.request()
         assert request["method"] == "hello"
-        self.answer(request, result={"limits": {"maxLine": 4096, "maxPending": 100, **limits}})
+        self.answer(request, result={"limits": {"maxLine": 4096, "maxPending": 100}})
+
+    def close(self):
+        self.client.close()
+        self.listener.close()
 
 
 @pytest.fixture
 def impostor(folder):
     one = Impostor(folder)
     yield one
-    one.listener.close()
+    one.close()
+
+
+# imctl waits 5 s longer than it has told imd to: these begin with the first test, so that the last one need not wait.
+@pytest.fixture(scope="module", autouse=True)
+def ignored():
+    """[imctl send, imctl send --lines], which get no answer."""
+    with tempfile.TemporaryDirectory(prefix="imd-") as one, tempfile.TemporaryDirectory(prefix="imd-") as two:
+        impostors = [Impostor(one), Impostor(two)]
+        processes = [Imctl(["send", "--timeout", "0.01", *words], impostor.socket_path, subprocess.PIPE, subprocess.PIPE)
+                     for words, impostor in zip((["x"], ["--lines"]), impostors)]
+        for impostor in impostors:
+            impostor.accept()
+        processes[1].put(b"a\nb\n")
+        impostors[1].hello()
+        yield processes
+        for end in processes:
+            end.kill()
+        for impostor in impostors:
+            impostor.close()
 
 
 def texts(server):
@@ -298,21 +327,6 @@ def test_busy(server, imd, imctl):
     assert re.match(r"imctl: line 1: .*\(MaxPending\)\nimctl: line 2: not sent\n", error)
     assert re.search(SUMMARY, error)[1] == "1 sent, 0 acked, 1 failed, 1 not sent"
     server.do("drop")
-
-
-@pytest.mark.limit(20)
-def test_a_daemon_that_hangs(impostor, start):
-    one = start(impostor.socket_path, "send", "--timeout", "0.01", "x")
-    impostor.accept()
-    hung = impostor.client
-    many = start(impostor.socket_path, "send", "--lines", "--timeout", "0.01")
-    impostor.accept()
-    impostor.hello()
-    status, out, error = many.end(b"a\nb\n")
-    assert (status, out) == (124, "\n\n") and "imctl: imd does not answer\n" in error
-    assert "2 sent, 0 acked, 2 unknown in" in error
-    assert one.end() == (124, "", "imctl: imd does not answer; the message may or may not have arrived\n")
-    hung.close()
 
 
 # ---- Many lines ----
@@ -557,3 +571,46 @@ def test_a_large_file(server, bridge, start, folder):
     assert message["content"]["message"] == data and message["content"]["size"] == len(data)
     server.push({"code": 0, "data": {"messageId": message["messageId"]}})
     assert process.end() == (0, message["messageId"] + "\n", "")
+
+
+# ---- Speed ----
+
+
+def pace(socket_path, folder):
+    """Messages a second of the whole pipe; the answers are in the file `ids`."""
+    begin = time.monotonic()
+    command = f"yes hello | head -100000 | {build_dir()}/cli/imctl -s {socket_path} send --lines >{folder}/ids"
+    subprocess.run(command, shell=True, check=True, timeout=PATIENCE)
+    return 100000 / (time.monotonic() - begin)
+
+
+# Of several tries the best: other tests run beside this one.
+@measures_speed
+def test_many_lines_are_fast(server, bridge, folder):
+    assert any(pace(bridge.socket_path, folder) >= 40000 for _ in range(4))
+    with open(f"{folder}/ids") as f:
+        ids = f.read().splitlines()
+    assert len(ids) == 100000
+    assert [m["messageId"] for m in server.messages()][-100000:] == ids
+
+
+@measures_speed
+def test_one_message_is_fast(bridge):
+    def span():
+        begin = time.monotonic()
+        subprocess.run([f"{build_dir()}/cli/imctl", "-s", bridge.socket_path, "send", "x"], stdout=subprocess.DEVNULL,
+                       check=True)
+        return time.monotonic() - begin
+
+    assert any(statistics.median(span() for _ in range(41)) < 0.003 for _ in range(5))
+
+
+# ---- No answer ----
+
+
+def test_a_daemon_that_hangs(ignored):
+    one, many = ignored
+    assert one.end() == (124, "", "imctl: imd does not answer; the message may or may not have arrived\n")
+    status, out, error = many.end()
+    assert (status, out) == (124, "\n\n") and "imctl: imd does not answer\n" in error
+    assert re.search(SUMMARY, error)[1] == "2 sent, 0 acked, 2 unknown"
