@@ -94,3 +94,8 @@ enum intake_line intake_next(struct intake *in, char **line, size_t *len)
     bytes_take(in, *len + 1);
     return too_long ? INTAKE_TOO_LONG : INTAKE_READY;
 }
+
+bool intake_is_over(const struct intake *in)
+{
+    return in->ended && in->filled == in->start && !in->skipping;
+}

@@ -28,4 +28,7 @@ int intake_read(struct intake *in);
  * read. What stands behind the last line break is a line, too. Of one that is too long nothing is given. */
 enum intake_line intake_next(struct intake *in, char **line, size_t *len);
 
+/* There is nothing more, and no line is left. */
+bool intake_is_over(const struct intake *in);
+
 #endif

@@ -298,7 +298,7 @@ static bool wants_input(const struct run *r)
 
 static bool is_finished(const struct run *r)
 {
-    return r->tail == r->head && (r->over || (r->in.ended && r->in.filled == r->in.start));
+    return r->tail == r->head && (r->over || intake_is_over(&r->in));
 }
 
 static int sooner(int a, int b)

@@ -52,6 +52,12 @@ class Imctl:
         self.child.wait()
 
 
+def peak(pid):
+    """The most memory that it has had, in bytes."""
+    with open(f"/proc/{pid}/status") as f:
+        return int(re.search(r"VmHWM:\s+(\d+) kB", f.read())[1]) << 10
+
+
 @pytest.fixture
 def start():
     """start(socket, word…) runs imctl beside the test."""
@@ -384,6 +390,15 @@ def test_unusual_lines(server, imd, imctl):
     assert re.fullmatch(SUMMARY, lines[4] + "\n")[1] == "6 sent, 5 acked, 4 failed"
 
 
+@measures_memory
+def test_a_line_without_end(bridge, start):
+    process = start(bridge.socket_path, "send", "--lines")
+    process.put(b"x" * 32 * MIB)
+    assert peak(process.child.pid) < 8 * MIB
+    status, out, error = process.end()
+    assert (status, out) == (65, "\n") and error.startswith("imctl: line 1: it is longer than MaxLine of imd\n")
+
+
 def test_nothing_to_send(server, bridge, imctl):
     assert imctl(bridge, "send", "--lines") == (0, "", "")
 
@@ -552,12 +567,6 @@ def test_no_file(start, folder):
         assert start("/nowhere", "send", "--file", path).end() == (64, "", f"imctl: cannot send '{path}': {why}\n")
     assert start("/nowhere", "send", "--image", "/no/such") .end() == (
         64, "", "imctl: cannot read '/no/such': No such file or directory\n")
-
-
-def peak(pid):
-    """The most memory that it has had, in bytes."""
-    with open(f"/proc/{pid}/status") as f:
-        return int(re.search(r"VmHWM:\s+(\d+) kB", f.read())[1]) << 10
 
 
 @measures_memory
