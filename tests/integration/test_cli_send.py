@@ -561,11 +561,18 @@ def test_a_file_that_waits_in_the_outbox(server, bridge, imctl, folder):
     assert only(server)["content"]["message"] == b"x" * 1000
 
 
+def test_a_file_that_is_too_large(server, imd, imctl, folder):
+    daemon = imd(server.url(), MaxMessage=4096).connected()
+    status, out, error = imctl(daemon, "send", "--file", put_file(folder, "a", b"x" * 10000))
+    assert (status, out) == (65, "") and error.startswith("imctl: ")
+    assert imctl(daemon, "send", "--file", put_file(folder, "b", b"x" * 1000))[0] == 0
+
+
 def test_no_file(start, folder):
     os.mkfifo(os.path.join(folder, "fifo"))
     for path, why in [(folder, "it is no regular file"), (f"{folder}/fifo", "it is no regular file")]:
         assert start("/nowhere", "send", "--file", path).end() == (64, "", f"imctl: cannot send '{path}': {why}\n")
-    assert start("/nowhere", "send", "--image", "/no/such") .end() == (
+    assert start("/nowhere", "send", "--image", "/no/such").end() == (
         64, "", "imctl: cannot read '/no/such': No such file or directory\n")
 
 
