@@ -25,6 +25,12 @@ def rss(pid):
         return int(re.search(r"^VmRSS:\s+(\d+) kB", f.read(), re.MULTILINE).group(1)) << 10
 
 
+def peak_rss(pid):
+    """The most bytes that were resident at a time."""
+    with open(f"/proc/{pid}/status") as f:
+        return int(re.search(r"^VmHWM:\s+(\d+) kB", f.read(), re.MULTILINE).group(1)) << 10
+
+
 def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
