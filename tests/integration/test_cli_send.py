@@ -3,20 +3,17 @@
 import json
 import os
 import re
-import shlex
 import signal
 import socket
-import statistics
 import subprocess
 import tempfile
-import time
 
 import pytest
 
 from client import Client
 from imctl import imctl_argv
 from patience import PATIENCE
-from vitals import is_instrumented, measures_memory, peak_rss
+from vitals import measures_memory, peak_rss
 
 MIB = 1 << 20
 ID = "[0-9a-f-]{36}"
@@ -24,9 +21,6 @@ SUMMARY = r"imctl: (.*) in [0-9]+\.[0-9] s\n"
 FAULTS = [("invalid_params", -32602, 65), ("internal", -32603, 70), ("not_connected", -69, 69), ("storage", -74, 74),
           ("busy", -75, 75), ("rejected", -76, 76), ("denied", -77, 77), ("too_large", -78, 65), ("conflict", -80, 65),
           ("unknown", -124, 124)]
-
-
-measures_speed = pytest.mark.skipif(is_instrumented(), reason="a sanitizer or wrapper is slow")
 
 
 class Piped:
@@ -586,37 +580,6 @@ def test_a_large_file(server, bridge, start, folder):
     assert message["content"]["message"] == data and message["content"]["size"] == len(data)
     server.push({"code": 0, "data": {"messageId": message["messageId"]}})
     assert process.end() == (0, message["messageId"] + "\n", "")
-
-
-# ---- Speed ----
-
-
-def pace(socket_path, folder):
-    """Messages a second of the whole pipe; the answers are in the file `ids`."""
-    begin = time.monotonic()
-    command = f"yes hello | head -100000 | {shlex.join(imctl_argv(socket_path))} send --lines >{folder}/ids"
-    subprocess.run(command, shell=True, check=True, timeout=PATIENCE)
-    return 100000 / (time.monotonic() - begin)
-
-
-# Of several tries the best: other tests run beside this one.
-@measures_speed
-def test_many_lines_are_fast(server, bridge, folder):
-    assert any(pace(bridge.socket_path, folder) >= 40000 for _ in range(4))
-    with open(f"{folder}/ids") as f:
-        ids = f.read().splitlines()
-    assert len(ids) == 100000
-    assert [m["messageId"] for m in server.messages()][-100000:] == ids
-
-
-@measures_speed
-def test_one_message_is_fast(bridge):
-    def span():
-        begin = time.monotonic()
-        subprocess.run(imctl_argv(bridge, "send", "x"), stdout=subprocess.DEVNULL, check=True)
-        return time.monotonic() - begin
-
-    assert any(statistics.median(span() for _ in range(41)) < 0.003 for _ in range(5))
 
 
 # ---- No answer ----
