@@ -57,7 +57,7 @@ struct run {
     bool to_terminal; /* answers and progress may be on the same screen */
     struct slot *slots;
     uint64_t head, tail;            /* lines that were taken in; of these, printed */
-    uint64_t input_begin, done;     /* where the input stood; bytes of the lines that were printed */
+    uint64_t done;                  /* bytes of the lines that were printed */
     size_t unanswered, bytes, busy; /* slots in these states; bytes of the unanswered */
     size_t jobs, window;            /* how many may be unanswered; how many may be now */
     size_t window_acks;
@@ -226,7 +226,7 @@ static void slot_send(struct slot *s)
     int error = m ? imctl_send(r->c, m, answered, s) : -ENOMEM;
     imctl_message_free(m);
     if (error < 0) {
-        slot_fail(s, IMCTL_PARSE_ERROR, true, line_error(r, error));
+        slot_fail(s, error == -ENOMEM ? IMCTL_INTERNAL : IMCTL_PARSE_ERROR, true, line_error(r, error));
         return;
     }
     if (r->unanswered++ == 0)
@@ -268,13 +268,17 @@ static void line_take(struct run *r, enum intake_line kind, const char *line, si
     }
 }
 
+/* What has failed here is printed at once, so that nothing but the window or the end of the input ends this.
+ */
 static void lines_take(struct run *r)
 {
     enum intake_line kind;
     char *line;
     size_t len;
-    while (may_take(r) && (kind = intake_next(&r->in, &line, &len)) != INTAKE_NONE)
+    while (may_take(r) && (kind = intake_next(&r->in, &line, &len)) != INTAKE_NONE) {
         line_take(r, kind, line, len);
+        answers_print(r);
+    }
 }
 
 /* The first line that imd was too busy for. */
@@ -392,8 +396,8 @@ static void run_loop(struct run *r)
         answers_print(r);
         if (r->c && !is_finished(r))
             wait_and_serve(r);
-        answers_print(r);
         patience_check(r);
+        answers_print(r);
     }
 }
 

@@ -391,6 +391,14 @@ def test_a_line_without_end(bridge, start):
     assert (status, out) == (65, "\n") and error.startswith("imctl: line 1: it is longer than MaxLine of imd\n")
 
 
+def test_lines_that_all_fail(bridge, start):
+    process = start(bridge.socket_path, "send", "--lines")
+    process.put(b"\xff\n" * 30000)
+    assert [process.line() for _ in range(30000)] == [""] * 30000
+    status, out, error = process.end()
+    assert (status, out) == (65, "") and re.search(SUMMARY, error)[1] == "0 sent, 0 acked, 30000 failed"
+
+
 def test_nothing_to_send(server, bridge, imctl):
     assert imctl(bridge, "send", "--lines") == (0, "", "")
 
