@@ -2,7 +2,7 @@
 # package.sh CMAKE BUILD CC VERSION FLAGS: libimctl as it is installed, then moved elsewhere, is found, linked and run by
 # another project: with CMake and with pkg-config, shared and as an archive.
 set -eu
-cmake=$1 build=$2 cc=$3 version=$4 flags=$(printf %s "$5" | tr ';' ' ')
+cmake=$1 build=$2 cc=$3 version=$4 flags=$5
 source=$(dirname "$0")/consumer
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -26,10 +26,10 @@ runs 0 "$folder/build/consumer_static"
 libraries=$(dirname "$(find "$folder/prefix" -name libimctl.a)")
 export PKG_CONFIG_PATH="$libraries/pkgconfig" LD_LIBRARY_PATH="$libraries"
 test "$(pkg-config --modversion imctl)" = "$version"
-# shellcheck disable=SC2046,SC2086
-"$cc" $flags "$source/consumer.c" -o "$folder/shared" $(pkg-config --cflags --libs imctl)
+# shellcheck disable=SC2046
+"$cc" ${flags:+"$flags"} "$source/consumer.c" -o "$folder/shared" $(pkg-config --cflags --libs imctl)
 runs 1 "$folder/shared"
 rm "$libraries"/libimctl.so*
-# shellcheck disable=SC2046,SC2086
-"$cc" $flags "$source/consumer.c" -o "$folder/static" $(pkg-config --static --cflags --libs imctl)
+# shellcheck disable=SC2046
+"$cc" ${flags:+"$flags"} "$source/consumer.c" -o "$folder/static" $(pkg-config --static --cflags --libs imctl)
 runs 0 "$folder/static"
