@@ -237,13 +237,18 @@ static inline enum decode_result write_str(struct decoder *d, uint64_t len, char
     return append(d->w, behind);
 }
 
+static bool is_attached(struct decoder *d, uint64_t len)
+{
+    const struct decode_options *o = d->options;
+
+    return o && o->attach && len > o->inline_max && o->attach(o->self, d->w, d->at, len);
+}
+
 static enum decode_result write_bin(struct decoder *d, uint64_t len)
 {
     if (!has_bytes(d, len))
         return DECODE_TRUNCATED;
-    if (d->options && d->options->attach && len > d->options->inline_max) {
-        d->options->attach(d->options->self, d->w, d->at, len);
-    } else {
+    if (!is_attached(d, len)) {
         json_literal(d->w, "{\"$bin\":\"");
         json_base64(d->w, d->at, len);
         json_literal(d->w, "\"}");

@@ -38,12 +38,12 @@ enum decode_result {
 const char *decode_result_text(enum decode_result r); /* for log lines */
 
 /*
- * What takes the bytes of a bin larger than `inline_max`: writes the JSON for it (an object) into w. Without
- * a hook every bin is written inline, whatever its size.
+ * What is asked about a bin larger than `inline_max`: it writes the JSON for it (an object) into w, or
+ * nothing and says false: then the bin is written inline, as all are without a hook.
  */
 struct decode_options {
     size_t inline_max;
-    void (*attach)(void *self, struct json_writer *w, const uint8_t *bytes, size_t len);
+    bool (*attach)(void *self, struct json_writer *w, const uint8_t *bytes, size_t len);
     void *self;
 };
 

@@ -250,12 +250,15 @@ static void test_binaries(void **state)
     EXPECT_ROWS(rows);
 }
 
-static void attach_length(void *self, struct json_writer *w, const uint8_t *bytes, size_t len)
+static bool attach_length(void *self, struct json_writer *w, const uint8_t *bytes, size_t len)
 {
     ++*(int *)self;
+    if (len > 3)
+        return false;
     json_literal(w, "{\"$file\":\"");
     json_string_inner(w, (const char *)bytes, len);
     json_literal(w, "\"}");
+    return true;
 }
 
 static void test_large_binaries_are_attached(void **state)
@@ -264,6 +267,9 @@ static void test_large_binaries_are_attached(void **state)
     struct decode_options o = {.inline_max = 2, .attach = attach_length, .self = &calls};
     expect_decoded(&o, hex("93 c4 02 6162 c4 03 616263 01"), "[{\"$bin\":\"YWI=\"},{\"$file\":\"abc\"},1]");
     assert_int_equal(calls, 1);
+    expect_decoded(&o, hex("92 c4 04 61626364 c4 03 616263"),
+                   "[{\"$bin\":\"YWJjZA==\"},{\"$file\":\"abc\"}]");
+    assert_int_equal(calls, 3);
     o.attach = NULL;
     expect_decoded(&o, hex("c4 03 616263"), "{\"$bin\":\"YWJj\"}");
 }
