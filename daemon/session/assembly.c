@@ -51,6 +51,21 @@ enum assembly_result assembly_add(struct assembly *a, const struct assembly_piec
     return ASSEMBLY_WHOLE;
 }
 
+uint8_t *assembly_take(struct assembly *a, const uint8_t *message, size_t len)
+{
+    uint8_t *taken = a->bytes;
+
+    if (message == a->bytes) {
+        a->bytes = NULL;
+        assembly_deinit(a);
+        return taken;
+    }
+    taken = malloc(len ? len : 1);
+    if (taken)
+        memcpy(taken, message, len);
+    return taken;
+}
+
 void assembly_release(struct assembly *a)
 {
     a->len = 0;

@@ -31,6 +31,10 @@ enum assembly_result { ASSEMBLY_MORE, ASSEMBLY_WHOLE, ASSEMBLY_TOO_LARGE, ASSEMB
 enum assembly_result assembly_add(struct assembly *a, const struct assembly_piece *p, const uint8_t **message,
                                   size_t *len);
 
+/* Between ASSEMBLY_WHOLE and assembly_release: this message, malloc'ed, for the caller to keep; copied only
+ * when it came in one piece. NULL: no memory; the message is still there. */
+uint8_t *assembly_take(struct assembly *a, const uint8_t *message, size_t len);
+
 /* The whole message has been used; a large buffer is given back. */
 void assembly_release(struct assembly *a);
 

@@ -82,6 +82,8 @@ struct transport {
 
     struct send_queue queue;
     struct assembly assembly;
+    const uint8_t *message; /* while it is being told */
+    size_t message_len;
     size_t text_len;
     bool congested, writable_wanted, ping_wanted, paused;
     bool close_wanted, close_begun, muted;
@@ -461,6 +463,15 @@ static void read_text(struct transport *t, const struct assembly_piece *p)
     t->listener.text_message(t->listener.self, len);
 }
 
+static void tell_message(struct transport *t, const uint8_t *message, size_t len)
+{
+    t->message = message;
+    t->message_len = len;
+    t->listener.message(t->listener.self, message, len);
+    t->message = NULL;
+    assembly_release(&t->assembly);
+}
+
 static void read_binary(struct transport *t, const struct assembly_piece *p)
 {
     const uint8_t *message;
@@ -470,8 +481,7 @@ static void read_binary(struct transport *t, const struct assembly_piece *p)
     case ASSEMBLY_MORE:
         break;
     case ASSEMBLY_WHOLE:
-        t->listener.message(t->listener.self, message, len);
-        assembly_release(&t->assembly);
+        tell_message(t, message, len);
         break;
     case ASSEMBLY_TOO_LARGE:
         refuse_message(t, "a message above MaxMessage");
@@ -856,6 +866,12 @@ void transport_abort(struct transport *t, enum link_reason reason)
     t->state = ENDING;
     t->muted = true;
     kill_connection(t);
+}
+
+uint8_t *transport_take(struct transport *t)
+{
+    assert(t->message);
+    return assembly_take(&t->assembly, t->message, t->message_len);
 }
 
 void transport_pause(struct transport *t, bool on)

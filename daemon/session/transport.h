@@ -44,7 +44,7 @@ struct transport_listener {
     void (*opened)(void *self);
     /* Exactly once for each transport_open, opened or not; the transport is idle again, and may be opened. */
     void (*closed)(void *self, const struct transport_end *end);
-    /* A whole binary message; the bytes are valid during the call. */
+    /* A whole binary message; the bytes are valid during the call, see transport_take. */
     void (*message)(void *self, const uint8_t *bytes, size_t len);
     void (*text_message)(void *self, size_t len); /* a whole text message, content not kept */
     void (*alive)(void *self); /* bytes of any kind came; at least once for each read that brought some */
@@ -95,7 +95,15 @@ void transport_close(struct transport *t, unsigned code, enum link_reason reason
 /* Cut at once, no handshake (a half-open link); `closed` follows from the loop with this reason. */
 void transport_abort(struct transport *t, enum link_reason reason);
 
-void transport_pause(struct transport *t, bool on); /* stop or go on reading; survives reconnects */
+/*
+ * Only while `message` is being told: its bytes, malloc'ed, for the caller to keep and to free; those of a
+ * large one are not copied. NULL: no memory.
+ */
+uint8_t *transport_take(struct transport *t);
+
+/* Stop or go on reading; survives reconnects. While it is stopped no message and no pong is told, even when
+ * it was stopped by what the last message said and others came with it: they wait. */
+void transport_pause(struct transport *t, bool on);
 
 /* Bytes of all connections since start, TLS and websocket frames included, as the kernel counts them. */
 struct transport_counters {

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const uint8_t bytes[] = "0123456789abcdef";
@@ -87,12 +88,46 @@ static void test_memory(void **state)
     assert_int_equal(a.len, 0);
 }
 
+/* What is taken is the caller's, and only what came in one piece is a copy. */
+static void test_take(void **state)
+{
+    struct assembly a = {.max = 100};
+    struct assembly_piece p = {(const uint8_t *)"one", 3, true, 0};
+    const uint8_t *message;
+    uint8_t *taken;
+    size_t len;
+
+    assert_int_equal(assembly_add(&a, &p, &message, &len), ASSEMBLY_WHOLE);
+    taken = assembly_take(&a, message, len);
+    assert_ptr_not_equal(taken, message);
+    assert_memory_equal(taken, "one", 3);
+    free(taken);
+    assembly_release(&a);
+
+    p.final = false;
+    assert_int_equal(assembly_add(&a, &p, &message, &len), ASSEMBLY_MORE);
+    p = (struct assembly_piece){(const uint8_t *)"two", 3, true, 0};
+    assert_int_equal(assembly_add(&a, &p, &message, &len), ASSEMBLY_WHOLE);
+    taken = assembly_take(&a, message, len);
+    assert_ptr_equal(taken, message);
+    assembly_release(&a);
+    assert_memory_equal(taken, "onetwo", 6);
+    free(taken);
+    assert_null(a.bytes);
+    assert_int_equal(a.max, 100);
+
+    assert_int_equal(assembly_add(&a, &p, &message, &len), ASSEMBLY_WHOLE); /* and so on */
+    assert_int_equal(len, 3);
+    assembly_deinit(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pieces),
         cmocka_unit_test(test_bound),
         cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_take),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -257,6 +257,10 @@ struct rig {
     uint8_t first[64];
     struct transport_end end;
     bool reopen_in_closed;
+    bool pauses; /* after each message */
+    bool takes;
+    uint8_t *taken; /* of the last message */
+    bool copied;    /* … in other memory than it was told in */
 };
 
 static struct rig *rig_of_hook(struct loop_hook *h)
@@ -298,6 +302,13 @@ static void on_message(void *self, const uint8_t *bytes, size_t len)
     r->last_len = len;
     r->total_len += len;
     memcpy(r->first, bytes, len < sizeof(r->first) ? len : sizeof(r->first));
+    if (r->takes) {
+        free(r->taken);
+        r->taken = transport_take(r->transport);
+        r->copied = r->taken != bytes;
+    }
+    if (r->pauses)
+        transport_pause(r->transport, true);
 }
 
 static void on_text(void *self, size_t len)
@@ -401,6 +412,7 @@ static int tear_down(void **state)
 
     transport_free(r->transport);
     loop_free(r->loop);
+    free(r->taken);
     free(r);
     return 0;
 }
@@ -1172,6 +1184,80 @@ static void test_pause(void **state)
     server_stop(&s);
 }
 
+static void turn_for_a_while(struct rig *r)
+{
+    for (int i = 0; i < 20; i++) {
+        loop_wake(r->loop);
+        run_until(r, at_once);
+    }
+}
+
+/* Of messages that come together, the first one stops the others. */
+static void check_pause_within(struct rig *r, struct server *s)
+{
+    command(s, "{\"cmd\":\"push\",\"hex\":\"c0\",\"count\":40}");
+    command(s, "{\"cmd\":\"push\",\"hex\":\"61\",\"opcode\":\"text\"}");
+    command(s, "{\"cmd\":\"push_many\",\"count\":2,\"size\":70000}");
+    transport_ping(r->transport);
+    r->pauses = true;
+    for (int i = 1; i <= 42; i++) {
+        turn_for_a_while(r);
+        assert_int_equal(r->messages, i);
+        assert_int_equal(r->texts, i > 40);
+        assert_int_equal(r->pongs, 0);
+        transport_pause(r->transport, false);
+    }
+    run_until(r, has_pong);
+    r->pauses = false;
+}
+
+static void test_pause_within_a_message(void **state)
+{
+    struct rig *r = *state;
+    struct server s;
+
+    open_to(r, &s);
+    check_pause_within(r, &s);
+    server_stop(&s);
+}
+
+static void test_pause_within_a_message_of_tls(void **state)
+{
+    const char *arguments[] = {"--tls", in_folder("localhost.pem"), in_folder("localhost.key"), NULL};
+    struct rig *r = *state;
+    struct server s;
+
+    server_start(&s, "127.0.0.1:0", arguments);
+    set_url(r, "wss://localhost:%u/", s.port);
+    begin(r);
+    run_until(r, is_open);
+    check_pause_within(r, &s);
+    server_stop(&s);
+}
+
+static void test_take(void **state)
+{
+    struct rig *r = *state;
+    struct server s;
+
+    open_to(r, &s);
+    r->takes = true;
+    command(&s, "{\"cmd\":\"push\",\"hex\":\"0102030405\"}");
+    run_until(r, has_message);
+    assert_true(r->copied);
+    assert_memory_equal(r->taken, "\1\2\3\4\5", 5);
+
+    r->messages = 0;
+    command(&s, "{\"cmd\":\"push_big\",\"size\":5000000}");
+    run_until(r, has_message);
+    assert_false(r->copied);
+    assert_int_equal(r->taken[r->last_len / 2], 'x');
+
+    command(&s, "{\"cmd\":\"push_many\",\"count\":2,\"size\":70000}");
+    run_until(r, has_three_messages);
+    server_stop(&s);
+}
+
 /* ---- what goes out ---- */
 
 static void fill(uint8_t *bytes, size_t n)
@@ -1515,6 +1601,9 @@ int main(void)
         with_rig(test_text),
         with_rig(test_alive),
         with_rig(test_pause),
+        with_rig(test_pause_within_a_message),
+        with_rig(test_pause_within_a_message_of_tls),
+        with_rig(test_take),
         with_rig(test_large_message_goes_out_whole),
         with_rig(test_bytes_and_order),
         with_rig(test_server_closes),
