@@ -69,7 +69,7 @@
       "The largest message taken from the server; a larger one closes the link with code 1009.")             \
     X(INLINE_BINARY, "Local", "InlineBinary", SIZE, inline_binary, "64K", 0, 67108864, RELOAD,               \
       "Binary values of a message up to this size are given to local programs within the line, as base64. "  \
-      "In this version larger ones are, too.")                                                               \
+      "Larger ones are written to files, up to *AttachmentsMaxSize*.")                                       \
     X(MAX_CLIENTS, "Local", "MaxClients", NUMBER, max_clients, "4096", 1, 1000000, RELOAD,                   \
       "How many local connections there may be.")                                                            \
     X(MAX_CLIENTS_PER_USER, "Local", "MaxClientsPerUser", NUMBER, max_clients_per_user, "1024", 1, 1000000,  \
@@ -97,7 +97,11 @@
     X(OUTBOX_KEEP, "Store", "OutboxKeep", SPAN, outbox_keep_ms, "7d", 0, 31536000000, RELOAD,                \
       "How long it is remembered how a queued message ended: so long the same *messageId* is not sent "      \
       "again. "                                                                                              \
-      "Of more than ten times *OutboxMax* such messages the oldest are forgotten before.")
+      "Of more than ten times *OutboxMax* such messages the oldest are forgotten before.")                   \
+    X(ATTACHMENTS_MAX_SIZE, "Store", "AttachmentsMaxSize", SIZE, attachments_max, "1G", 0, 1099511627776,    \
+      RELOAD,                                                                                                \
+      "How much the files may take that are made of binary values above *InlineBinary*: beyond it, the "     \
+      "oldest go. 0: none are made, and all binary values are given within the line.")
 
 #define CONFIG_KEY_ID(id, ...) CONFIG_##id,
 enum config_key_id { CONFIG_KEYS(CONFIG_KEY_ID) CONFIG_KEY_COUNT };
@@ -142,6 +146,7 @@ struct config {
     size_t history_max_bytes;
     unsigned outbox_max, outbox_window;
     uint64_t outbox_expires_ms, outbox_keep_ms;
+    size_t attachments_max;
     unsigned line[CONFIG_KEY_COUNT]; /* where each key was given (last); 0: it has its default */
 };
 

@@ -100,6 +100,11 @@ static void io_abort(void *self, enum link_reason reason)
     transport_abort(((struct daemon *)self)->transport, reason);
 }
 
+static uint8_t *io_take(void *self)
+{
+    return transport_take(((struct daemon *)self)->transport);
+}
+
 static void io_pause(void *self, bool on)
 {
     transport_pause(((struct daemon *)self)->transport, on);
@@ -252,6 +257,7 @@ static struct session_options session_options_of(const struct daemon *d)
         .queued_max = DISPATCHER_ITEMS,
         .message_max = c->max_message,
         .inline_binary = c->inline_binary,
+        .attachments = c->attachments_max > 0,
     };
 }
 
@@ -299,6 +305,7 @@ static struct store_options store_options_of(const struct daemon *d)
         .history_max_bytes = c->history_max_bytes,
         .outbox_max = c->outbox_max,
         .outbox_keep_ms = c->outbox_keep_ms,
+        .attachments_max = c->attachments_max,
     };
 }
 
@@ -495,6 +502,7 @@ static int make_session(struct daemon *d)
                                   .ping = io_ping,
                                   .close = io_close,
                                   .abort = io_abort,
+                                  .take = io_take,
                                   .pause = io_pause,
                                   .clock_us = io_clock_us,
                                   .random = io_random,
@@ -541,6 +549,7 @@ static int open_store(struct daemon *d)
     }
     d->storage = store_storage(d->store);
     hub_set_storage(d->hub, &d->storage, seq);
+    session_set_storage(d->session, &d->storage);
     return dispatcher_new(&d->dispatcher, &dispatcher, d->session, &d->storage, hub_listener(d->hub));
 }
 

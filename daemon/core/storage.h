@@ -30,6 +30,7 @@ enum storage_op {
     STORAGE_FINISH,   /* struct storage_finish */
     STORAGE_LIST,     /* struct storage_list */
     STORAGE_CANCEL,   /* struct storage_cancel */
+    STORAGE_ATTACH,   /* struct storage_attach */
 };
 
 struct storage_request {
@@ -192,6 +193,31 @@ struct storage_cancel {
     struct outbox_entry entry; /* in: id, changed_ms */
 };
 
+/* ---- Attachments: large binaries of messages as files ---- */
+
+#define STORAGE_BINS_MAX 256 /* of one message */
+
+struct storage_bin {
+    size_t at, len; /* in the bytes of the request */
+    /* Answered */
+    bool stored;         /* it is on disk, in a file of the folder */
+    char sha256[64 + 1]; /* of it, in hex: the file's name */
+};
+
+/*
+ * Each bin becomes a file, or not: ERROR_STORAGE: not all of them did; detail says why. Carried out by
+ * itself, whatever the database is like, after what was posted before.
+ */
+struct storage_attach {
+    struct storage_request request;
+    const uint8_t *bytes;
+    struct storage_bin *bins;
+    unsigned count;
+    /* Answered */
+    const char *folder; /* absolute; lives as long as the store */
+    char detail[96];
+};
+
 /* ---- The store as a whole ---- */
 
 /* What it says of itself; a copy, as of the last transaction. */
@@ -203,6 +229,8 @@ struct storage_report {
     uint64_t bytes;   /* of the database */
     uint64_t queued;  /* messages in the outbox that are not finished */
     uint64_t transactions, appended, lost, pruned, failures; /* since start; lost, pruned: events */
+    uint64_t attachment_bytes;                 /* of the files in the folder, see attachments.h */
+    uint64_t attached, evicted, attach_failed; /* files, since start */
 };
 
 struct storage {

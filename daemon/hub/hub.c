@@ -240,15 +240,19 @@ void hub_write_storage(struct hub *h, struct json_writer *w, bool whole)
 }
 
 /* X(member, name in `stats`) */
-#define STORAGE_COUNTERS(X)         \
-    X(oldest, "oldestSeq")          \
-    X(bytes, "storeBytes")          \
-    X(queued, "queued")             \
-    X(transactions, "transactions") \
-    X(appended, "appended")         \
-    X(lost, "notStored")            \
-    X(pruned, "pruned")             \
-    X(failures, "storeFailures")
+#define STORAGE_COUNTERS(X)                \
+    X(oldest, "oldestSeq")                 \
+    X(bytes, "storeBytes")                 \
+    X(queued, "queued")                    \
+    X(transactions, "transactions")        \
+    X(appended, "appended")                \
+    X(lost, "notStored")                   \
+    X(pruned, "pruned")                    \
+    X(failures, "storeFailures")           \
+    X(attachment_bytes, "attachmentBytes") \
+    X(attached, "attachments")             \
+    X(evicted, "attachmentsEvicted")       \
+    X(attach_failed, "attachmentsFailed")
 
 static void write_storage_stats(struct hub *h, struct json_writer *w)
 {

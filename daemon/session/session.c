@@ -8,6 +8,7 @@
 #include "backoff.h"
 #include "cleanup.h"
 #include "encode.h"
+#include "held.h"
 #include "log.h"
 #include "pending.h"
 #include "scan.h"
@@ -21,6 +22,7 @@
 #define CLOSE_NORMAL 1000
 #define CLOSE_GOING_AWAY 1001
 #define UUID_LENGTH 36
+#define SURVEY_HINT 65536  /* for a frame of which most may be binaries that are not told inline */
 #define PINGS_REMEMBERED 8 /* echoes of pings older than this are taken for somebody else's */
 
 /* X(member, name in `stats`) */
@@ -71,16 +73,20 @@ struct session {
     struct session_options options;
     struct session_transport transport;
     const struct link_listener *listener;
+    const struct storage *storage; /* NULL: none yet */
 
     enum link_state state;
     enum link_reason reason;
     int64_t since_wall_ms;
     uint64_t connected_ms, attempted_ms, retry_ms;
-    bool transport_busy; /* between open and closed */
-    bool transport_open; /* frames may be written */
-    bool open_when_idle; /* as soon as the transport has closed what it still holds */
-    bool paused, shutting_down, closing_down;
+    bool transport_busy;     /* between open and closed */
+    bool transport_open;     /* frames may be written */
+    bool open_when_idle;     /* as soon as the transport has closed what it still holds */
+    bool paused, hub_pauses; /* paused: by the hub, or by a message that waits */
+    bool shutting_down, closing_down;
     uint64_t shutdown_ms;
+    struct held *held; /* the message of which the store has the binaries; NULL: none */
+    uint64_t held_until_ms;
 
     struct backoff backoff;
     struct heartbeat heartbeat;
@@ -130,9 +136,15 @@ void session_free(struct session *s)
 {
     if (!s)
         return;
+    held_abandon(s->held);
     pending_deinit(&s->pending);
     scan_deinit(&s->ping);
     free(s);
+}
+
+void session_set_storage(struct session *s, const struct storage *storage)
+{
+    s->storage = storage;
 }
 
 void session_configure(struct session *s, const struct session_options *o, struct session_time now)
@@ -320,14 +332,28 @@ bool session_congested(const struct session *s)
     return s->transport_open && s->transport.congested(s->transport.self);
 }
 
-void session_pause(struct session *s, bool on, struct session_time now)
+/* A message that came and is not told yet. */
+static bool is_holding(const struct session *s)
 {
+    return s->held && !s->held->told;
+}
+
+static void update_pause(struct session *s, struct session_time now)
+{
+    bool on = s->hub_pauses || is_holding(s);
+
     if (s->paused == on)
         return;
     s->paused = on;
     s->heartbeat.inbound_ms = now.now_ms; /* time in which we did not read is no silence of the server's */
     s->heartbeat.unanswered_ms = 0;
     s->transport.pause(s->transport.self, on);
+}
+
+void session_pause(struct session *s, bool on, struct session_time now)
+{
+    s->hub_pauses = on;
+    update_pause(s, now);
 }
 
 void session_drained(struct session *s)
@@ -766,24 +792,8 @@ static void take_frame(struct session *s, const struct decode_frame *f, const st
     }
 }
 
-void session_message(struct session *s, const uint8_t *bytes, size_t len, struct session_time now)
+static void drop_frame(struct session *s, size_t len, enum decode_result r)
 {
-    struct decode_options o = {.inline_max = s->options.inline_binary};
-    struct json_writer *w = s->listener->begin(s->listener->self, len);
-    struct decode_frame f;
-    enum decode_result r;
-
-    s->counters.frames_in++;
-    if (!w) {
-        s->counters.untellable++;
-        s->listener->lost(s->listener->self, GAP_MEMORY);
-        return;
-    }
-    r = decode_frame(&o, bytes, len, w, &f);
-    if (r == DECODE_OK) {
-        take_frame(s, &f, w, now);
-        return;
-    }
     s->listener->abandon(s->listener->self);
     if (r == DECODE_NO_ROOM) {
         s->counters.untellable++;
@@ -792,6 +802,144 @@ void session_message(struct session *s, const uint8_t *bytes, size_t len, struct
         s->counters.bad_frames++;
     }
     log_limited(LOG_WARNING, "frame of %zu bytes from the server dropped: %s", len, decode_result_text(r));
+}
+
+/* The frame as JSON in the listener's writer; NULL: it was dropped. hint: how much JSON it may be. */
+static struct json_writer *decode(struct session *s, const struct decode_options *o, const uint8_t *bytes,
+                                  size_t len, size_t hint, struct decode_frame *f)
+{
+    struct json_writer *w = s->listener->begin(s->listener->self, hint);
+    enum decode_result r;
+
+    if (!w) {
+        s->counters.untellable++;
+        s->listener->lost(s->listener->self, GAP_MEMORY);
+        return NULL;
+    }
+    r = decode_frame(o, bytes, len, w, f);
+    if (r == DECODE_OK)
+        return w;
+    drop_frame(s, len, r);
+    return NULL;
+}
+
+/* All that is binary within the line. */
+static void tell_inline(struct session *s, const uint8_t *bytes, size_t len, struct session_time now)
+{
+    struct decode_frame f;
+    struct json_writer *w = decode(s, NULL, bytes, len, len, &f);
+
+    if (w)
+        take_frame(s, &f, w, now);
+}
+
+/* ---- Messages with large binaries ---- */
+
+static void complain_unstored(const struct held *h)
+{
+    if (h->attach.request.error)
+        log_limited(LOG_WARNING,
+                    "a binary of a message goes within the line, since it cannot be in a file: %s",
+                    h->attach.detail);
+}
+
+static void tell_stored(struct session *s, struct held *h, struct session_time now)
+{
+    struct decode_options o = held_resolve(h);
+    struct decode_frame f;
+    struct json_writer *w = decode(s, &o, h->bytes, h->len, held_rest(h), &f);
+
+    complain_unstored(h);
+    if (w)
+        take_frame(s, &f, w, now);
+}
+
+/* The store has the bytes from now on. false: it does not take them. */
+static bool post_held(struct session *s, struct held *h, struct session_time now)
+{
+    uint8_t *bytes = s->transport.take(s->transport.self);
+
+    if (!bytes || !held_post(h, bytes, s->storage))
+        return false;
+    s->held = h;
+    s->held_until_ms = now.now_ms + SESSION_HELD_MS;
+    if (s->shutting_down)
+        s->held_until_ms = earlier(s->held_until_ms, s->shutdown_ms);
+    update_pause(s, now);
+    return true;
+}
+
+static void hold(struct session *s, struct held *h, const uint8_t *bytes, size_t len, struct session_time now)
+{
+    s->listener->abandon(s->listener->self);
+    if (post_held(s, h, now))
+        return;
+    tell_inline(s, h->bytes ? h->bytes : bytes, len, now);
+    held_free(h);
+}
+
+/* A first look at a frame that may have large binaries: they are left out. Without any, that was all. */
+static void survey(struct session *s, struct held *h, const uint8_t *bytes, size_t len,
+                   struct session_time now)
+{
+    struct decode_options o = held_survey(h, bytes, len);
+    struct decode_frame f;
+    struct json_writer *w = decode(s, &o, bytes, len, SURVEY_HINT, &f);
+
+    if (w && h->attach.count) {
+        hold(s, h, bytes, len, now);
+        return;
+    }
+    if (w)
+        take_frame(s, &f, w, now);
+    held_free(h);
+}
+
+static bool may_attach(const struct session *s, size_t len)
+{
+    return s->options.attachments && s->storage && len > s->options.inline_binary && !s->held;
+}
+
+void session_message(struct session *s, const uint8_t *bytes, size_t len, struct session_time now)
+{
+    struct held *h = may_attach(s, len) ? held_new(s->options.inline_binary) : NULL;
+
+    s->counters.frames_in++;
+    if (h)
+        survey(s, h, bytes, len, now);
+    else
+        tell_inline(s, bytes, len, now);
+}
+
+static void tell_held(struct session *s, struct session_time now)
+{
+    struct held *h = s->held;
+
+    if (h->answered)
+        tell_stored(s, h, now);
+    else
+        tell_inline(s, h->bytes, h->len, now);
+    h->told = true;
+}
+
+static void tick_held(struct session *s, struct session_time now)
+{
+    struct held *h = s->held;
+
+    if (!h->told && (h->answered || s->held_until_ms <= now.now_ms))
+        tell_held(s, now);
+    if (h->answered) {
+        s->held = NULL;
+        held_free(h);
+    }
+    update_pause(s, now);
+}
+
+static uint64_t held_deadline(const struct session *s)
+{
+    if (s->held->answered)
+        return 0;
+    return s->held->told ? UINT64_MAX : s->held_until_ms;
 }
 
 void session_text_message(struct session *s, size_t len)
@@ -827,7 +975,7 @@ static void tick_connected(struct session *s, struct session_time now)
 
 static bool waits(const struct session *s)
 {
-    return s->pending.waiting_count || s->pending.queued_count;
+    return s->pending.waiting_count || s->pending.queued_count || is_holding(s);
 }
 
 static void tick_shutdown(struct session *s, struct session_time now)
@@ -843,7 +991,10 @@ static void tick_shutdown(struct session *s, struct session_time now)
 
 void session_tick(struct session *s, struct session_time now)
 {
-    expire_pending(s, now);
+    if (s->held)
+        tick_held(s, now);
+    if (!is_holding(s)) /* what is held may be the answer */
+        expire_pending(s, now);
     if (s->transport_open)
         tick_connected(s, now);
     if (s->state == LINK_WAITING && s->retry_ms <= now.now_ms && !s->shutting_down)
@@ -854,9 +1005,11 @@ void session_tick(struct session *s, struct session_time now)
 
 uint64_t session_deadline(const struct session *s)
 {
-    const struct pending_entry *e = pending_first(&s->pending);
+    const struct pending_entry *e = is_holding(s) ? NULL : pending_first(&s->pending);
     uint64_t at = e ? e->deadline_ms : UINT64_MAX;
 
+    if (s->held)
+        at = earlier(at, held_deadline(s));
     if (s->transport_open)
         at = earlier(at, earlier(s->heartbeat.next_ms, dead_ms(s)));
     if (s->state == LINK_WAITING && !s->shutting_down)
@@ -871,12 +1024,13 @@ void session_shutdown(struct session *s, uint64_t deadline_ms, struct session_ti
     s->shutting_down = true;
     s->open_when_idle = false;
     s->shutdown_ms = deadline_ms;
+    s->held_until_ms = earlier(s->held_until_ms, deadline_ms);
     tick_shutdown(s, now);
 }
 
 bool session_finished(const struct session *s)
 {
-    return s->closing_down && !s->transport_busy;
+    return s->closing_down && !s->transport_busy && !is_holding(s);
 }
 
 /* ---- What it says of itself ---- */

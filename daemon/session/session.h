@@ -37,6 +37,7 @@ struct session_options {
     size_t queued_max;  /* messages of the outbox that do; fixed at session_new */
     size_t message_max; /* of a frame to the server */
     size_t inline_binary;
+    bool attachments; /* larger ones become files, where the storage can */
 };
 
 /* CLOCK_BOOTTIME for deadlines, CLOCK_REALTIME for timestamps; both in ms. */
@@ -56,6 +57,7 @@ struct session_transport {
     void (*ping)(void *self);
     void (*close)(void *self, unsigned code, enum link_reason reason);
     void (*abort)(void *self, enum link_reason reason);
+    uint8_t *(*take)(void *self);
     void (*pause)(void *self, bool on);
     uint64_t (*clock_us)(void *self); /* CLOCK_MONOTONIC, for round trips only */
     uint64_t (*random)(void *self);   /* 64 uniform bits */
@@ -67,6 +69,8 @@ struct session;
 int session_new(struct session **out, const struct session_options *o, const struct session_transport *t,
                 const struct link_listener *l, struct session_time now);
 void session_free(struct session *s); /* NULL is fine; waiting sends are not answered any more */
+/* Before the first message, once; until then binaries are told inline. What it points to must live on. */
+void session_set_storage(struct session *s, const struct storage *storage);
 
 /*
  * New options from here on; a shorter PingGap or ReconnectMax counts at once; pending_max and queued_max stay
@@ -74,7 +78,11 @@ void session_free(struct session *s); /* NULL is fine; waiting sends are not ans
  */
 void session_configure(struct session *s, const struct session_options *o, struct session_time now);
 
-/* What happens. */
+/*
+ * What happens. A message with binaries that are to become files waits for the storage, and nothing is read
+ * meanwhile, so that order is kept; for SESSION_HELD_MS at most, then they are told inline.
+ */
+#define SESSION_HELD_MS 10000
 void session_opened(struct session *s, struct session_time now);
 void session_closed(struct session *s, const struct transport_end *end, struct session_time now);
 void session_message(struct session *s, const uint8_t *bytes, size_t len, struct session_time now);
@@ -120,6 +128,6 @@ uint64_t session_random(struct session *s); /* 64 uniform bits */
 
 /* The stop of the daemon: no new sends; close with 1001 once nothing waits or `deadline_ms` has come. */
 void session_shutdown(struct session *s, uint64_t deadline_ms, struct session_time now);
-bool session_finished(const struct session *s); /* shut down and the transport is closed */
+bool session_finished(const struct session *s); /* shut down, the transport is closed, no message waits */
 
 #endif

@@ -199,6 +199,7 @@ void store_configure(struct store *s, const struct store_options *o)
     s->port.options.history_max_bytes = o->history_max_bytes;
     s->port.options.outbox_max = o->outbox_max;
     s->port.options.outbox_keep_ms = o->outbox_keep_ms;
+    s->port.options.attachments_max = o->attachments_max;
     pthread_mutex_unlock(&s->port.lock);
     if (s->nudging)
         return;

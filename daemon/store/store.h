@@ -20,6 +20,7 @@ struct store_options {
     uint64_t history_max_age_ms, history_max_bytes; /* 0: no limit */
     unsigned outbox_max;                            /* messages that are not finished */
     uint64_t outbox_keep_ms;                        /* how long a finished one is remembered */
+    uint64_t attachments_max;                       /* bytes of all files in the attachment folder */
 };
 
 /*

@@ -90,6 +90,7 @@ static void read_options(struct worker *w)
     pthread_mutex_lock(&w->port->lock);
     w->options = w->port->options;
     pthread_mutex_unlock(&w->port->lock);
+    w->attachments.max = w->options.attachments_max;
 }
 
 /* Before the answers of a transaction: who has one finds it in the report. */
@@ -97,6 +98,10 @@ void worker_publish(struct worker *w)
 {
     w->report.oldest = w->open ? w->history.oldest : w->report.oldest;
     w->report.queued = w->open ? w->outbox.count : w->report.queued;
+    w->report.attachment_bytes = w->attachments.total;
+    w->report.attached = w->attachments.written;
+    w->report.evicted = w->attachments.evicted;
+    w->report.attach_failed = w->attachments.failed;
     pthread_mutex_lock(&w->port->lock);
     w->port->report = w->report;
     pthread_mutex_unlock(&w->port->lock);
@@ -190,6 +195,7 @@ static void take_note(struct worker *w, struct storage_request *note)
         break;
     case WORKER_NUDGE:
         read_options(w);
+        attachments_trim(&w->attachments);
         mailbox_post(w->port->out, note);
         break;
     case WORKER_CHANGED:
@@ -207,6 +213,13 @@ static size_t request_size(const struct storage_request *r)
     return r->op == STORAGE_APPEND ? transaction_append_size((const struct storage_append *)r) : 0;
 }
 
+static void put_aside(struct worker *w, struct storage_request *r)
+{
+    r->next = NULL;
+    *w->attaching_end = r;
+    w->attaching_end = &r->next;
+}
+
 static void take(struct worker *w)
 {
     void *item;
@@ -216,6 +229,8 @@ static void take(struct worker *w)
         struct storage_request *r = item;
         if ((int)r->op >= WORKER_STOP)
             take_note(w, r);
+        else if (r->op == STORAGE_ATTACH)
+            put_aside(w, r);
         else {
             w->batch[w->batch_count++] = r;
             size += request_size(r);
@@ -258,12 +273,28 @@ static void wait_for_something(struct worker *w)
     watch_clock(w);
 }
 
+/* Files have no part in a transaction, and a large one must not hold one up. */
+static void attach(struct worker *w)
+{
+    struct storage_request *next, *first = w->attaching;
+
+    w->attaching = NULL;
+    w->attaching_end = &w->attaching;
+    for (struct storage_request *r = first; r; r = next) {
+        next = r->next;
+        attachments_store(&w->attachments, (struct storage_attach *)r);
+        worker_publish(w);
+        worker_answer(w, r);
+    }
+}
+
 static void turn(struct worker *w)
 {
     take(w);
     bool retry = w->report.failed && worker_mono_ms() >= w->retry_at;
     if (w->batch_count > 0 || retry || w->stopping)
         transaction_run(w);
+    attach(w);
     if (w->held_count > 0 && worker_mono_ms() >= w->held_until)
         flush_held(w);
 }
@@ -291,6 +322,7 @@ static void worker_deinit(struct worker *w)
     reader_deinit(&w->reader);
     database_deinit(&w->database);
     free(w->refused);
+    attachments_deinit(&w->attachments);
     if (w->timer >= 0)
         close(w->timer);
 }
@@ -300,13 +332,15 @@ static int worker_init(struct worker *w, struct worker_port *p)
     *w =
         (struct worker){.port = p, .timer = -1, .changed_home = true, .expired_home = true, .due = INT64_MAX};
     w->kept_end = &w->kept;
+    w->attaching_end = &w->attaching;
     read_options(w);
     w->reader.kept_off = !w->options.history;
     w->clock_offset = worker_wall_ms() - clock_ms(CLOCK_BOOTTIME);
     w->timer = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
     if (w->timer < 0)
         return -errno;
-    return database_init(&w->database, w->options.folder);
+    int r = attachments_init(&w->attachments, w->options.folder, w->options.attachments_max);
+    return r < 0 ? r : database_init(&w->database, w->options.folder);
 }
 
 /* What is reserved in a file that can be read but not written. */
@@ -363,6 +397,8 @@ static void *run(struct worker *w, struct worker_port *port)
         worker_deinit(w); /* the lock is free before anybody hears of it */
     if (tell_opened(w, r) < 0)
         return NULL;
+    attachments_trim(&w->attachments);
+    worker_publish(w);
     while (!w->stopping) {
         if (!chores_do(w))
             wait_for_something(w);

@@ -29,7 +29,7 @@ struct mailbox;
 
 /* Notes go through the mailboxes too, beside the requests; each is in one of them or with one side. */
 enum worker_note {
-    WORKER_STOP = STORAGE_CANCEL + 1, /* to the worker, last of all */
+    WORKER_STOP = STORAGE_ATTACH + 1, /* to the worker, last of all */
     WORKER_NUDGE,                     /* to the worker: the options are new */
     WORKER_CHANGED,                   /* to the loop, which gives it back: report.failed is not what it was */
     WORKER_EXPIRED_NOTE,              /* likewise: messages have expired */

@@ -2,6 +2,7 @@
 #ifndef IMD_WORKER_STATE_H
 #define IMD_WORKER_STATE_H
 
+#include "attachments.h"
 #include "block.h"
 #include "consumer.h"
 #include "database.h"
@@ -27,6 +28,7 @@ struct worker {
     struct reader reader;
     struct consumers consumers;
     struct outbox outbox;
+    struct attachments attachments;
     int timer; /* wall clock */
 
     bool open;      /* the file is, and all statements */
@@ -48,6 +50,8 @@ struct worker {
     struct storage_request *kept, **kept_end; /* the others */
     struct outbox_entry *refused;
     unsigned refused_count;
+
+    struct storage_request *attaching, **attaching_end; /* carried out behind the transaction */
 
     struct storage_request *held[HELD];
     unsigned held_count;

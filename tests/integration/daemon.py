@@ -12,7 +12,8 @@ from process import Process, build_dir
 
 LOCAL_KEYS = {"RingSize", "MaxLine", "MaxMessage", "InlineBinary", "MaxClients", "MaxClientsPerUser", "MaxPending",
               "StallTimeout", "AckTimeout"}
-STORE_KEYS = {"History", "HistoryMaxAge", "HistoryMaxSize", "OutboxMax", "OutboxWindow", "OutboxExpires", "OutboxKeep"}
+STORE_KEYS = {"History", "HistoryMaxAge", "HistoryMaxSize", "OutboxMax", "OutboxWindow", "OutboxExpires", "OutboxKeep",
+              "AttachmentsMaxSize"}
 # Quick to come back, so that tests need not wait; each test may say otherwise.
 QUICK = {"UserId": "me", "ReconnectMin": "20ms", "ReconnectMax": "200ms"}
 DIRT = re.compile(r"ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:|ERROR SUMMARY: [1-9]")

@@ -128,6 +128,7 @@ static void only_url_is_needed(void **state)
     assert_int_equal(c->outbox_window, 64);
     assert_int_equal(c->outbox_expires_ms, 86400000);
     assert_int_equal(c->outbox_keep_ms, 7 * 86400000);
+    assert_int_equal(c->attachments_max, 1 << 30);
     config_free(c);
 }
 
@@ -137,7 +138,7 @@ static void all_keys_are_read(void **state)
         good("[Local]\nRingSize = 1M\nMaxLine=64K\nMaxMessage=1G\nInlineBinary=0\nMaxClients=10\n"
              "MaxClientsPerUser=5\nMaxPending=1\nStallTimeout=100ms\nAckTimeout=1d\n"
              "[Store]\nHistory=no\nHistoryMaxAge=2d\nHistoryMaxSize=1G\nOutboxMax=7\nOutboxWindow=1\n"
-             "OutboxExpires=5s\nOutboxKeep=0\n"
+             "OutboxExpires=5s\nOutboxKeep=0\nAttachmentsMaxSize=0\n"
              "[Session]\nUrl=ws://h:81/p?q=1\nUserId=\xE4\xBD\xA0 two\nPingGap=100ms\nPingTimeout=1\n"
              "ReconnectMin=10ms\nReconnectMax=10ms\nReconnectStable=0\nDisconnectSignals=a  b\n"
              "DisconnectSignals=c\nNoReconnectCodes=1000 4999\nNoReconnectCodes=4001\n"
@@ -159,6 +160,7 @@ static void all_keys_are_read(void **state)
     assert_int_equal(c->outbox_window, 1);
     assert_int_equal(c->outbox_expires_ms, 5000);
     assert_int_equal(c->outbox_keep_ms, 0);
+    assert_int_equal(c->attachments_max, 0);
     assert_int_equal(c->url.port, 81);
     assert_string_equal(c->url.path, "/p?q=1");
     assert_string_equal(c->user_id, "\xE4\xBD\xA0 two");
@@ -611,7 +613,7 @@ static void print_blanks_secrets(void **state)
                               "#OutboxMax=100000\n"
                               "#OutboxWindow=64\n"
                               "#OutboxExpires=1d\n"
-                              "#OutboxKeep=7d\n");
+                              "#OutboxKeep=7d\n#AttachmentsMaxSize=1G\n");
     free(text);
     config_free(c);
 }
