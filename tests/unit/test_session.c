@@ -8,6 +8,7 @@
 #include "json_writer.h"
 #include "scan.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -29,6 +30,11 @@ struct world {
     struct json_writer writer;
     struct scan line;
     char text[1024];
+    const uint8_t *delivered; /* the frame that is being told */
+    size_t delivered_len;
+    bool no_memory;                 /* for it to be taken */
+    struct storage_attach *storing; /* what the storage has; NULL: nothing */
+    bool storage_busy;
 };
 
 static struct world *the_world;
@@ -100,6 +106,13 @@ static void fake_abort(void *self, enum link_reason reason)
 static void fake_pause(void *self, bool on)
 {
     note(on ? "pause " : "go ");
+}
+
+static uint8_t *fake_take(void *self)
+{
+    uint8_t *copy = the_world->no_memory ? NULL : malloc(the_world->delivered_len);
+
+    return copy ? memcpy(copy, the_world->delivered, the_world->delivered_len) : NULL;
 }
 
 static uint64_t fake_clock(void *self)
@@ -179,10 +192,42 @@ static const struct session_transport TRANSPORT = {.open = fake_open,
                                                    .ping = fake_ping,
                                                    .close = fake_close,
                                                    .abort = fake_abort,
+                                                   .take = fake_take,
                                                    .pause = fake_pause,
                                                    .clock_us = fake_clock,
                                                    .random = fake_random,
                                                    .counters = fake_counters};
+
+/* ---- the fake storage ---- */
+
+static int fake_post(void *self, struct storage_request *r)
+{
+    if (the_world->storage_busy)
+        return -EAGAIN;
+    assert_null(the_world->storing);
+    assert_int_equal(r->op, STORAGE_ATTACH);
+    the_world->storing = (struct storage_attach *)r;
+    note("store(%u) ", the_world->storing->count);
+    return 0;
+}
+
+static const struct storage STORAGE = {.post = fake_post};
+
+/* All but the first `unstored` become files, named A, B … for their first bytes. */
+static void storage_answers(struct world *w, unsigned unstored)
+{
+    struct storage_attach *a = w->storing;
+
+    w->storing = NULL;
+    for (unsigned i = 0; i < a->count; i++) {
+        a->bins[i].stored = i >= unstored;
+        snprintf(a->bins[i].sha256, sizeof a->bins[i].sha256, "%c", a->bytes[a->bins[i].at] - 'a' + 'A');
+    }
+    a->folder = "/f\"";
+    snprintf(a->detail, sizeof a->detail, "full");
+    a->request.error = unstored ? ERROR_STORAGE : ERROR_NONE;
+    a->request.done(&a->request);
+}
 
 static const struct link_listener LISTENER = {.begin = fake_begin,
                                               .publish = fake_publish,
@@ -313,6 +358,44 @@ static void receive(struct world *w, int code, const char *type, const char *id,
         }
     }
     session_message(w->session, f, n, w->time);
+}
+
+/* A frame {"code":0,"data":{"messageId":id,"x":[bins]}}; `bins` are words. */
+static void receive_bins(struct world *w, const char *id, const char *bins)
+{
+    uint8_t f[512] = "\x82\xa4"
+                     "code"
+                     "\0"
+                     "\xa4"
+                     "data"
+                     "\x82\xa9messageId";
+    size_t n = strlen("..code") + 1 +
+               strlen(".data"
+                      ".."
+                      "messageId");
+    size_t count_at;
+
+    f[n++] = (uint8_t)(0xa0 | strlen(id));
+    memcpy(f + n, id, strlen(id));
+    n += strlen(id);
+    memcpy(f + n, "\xa1x", 2);
+    count_at = n + 2;
+    f[count_at] = 0x90;
+    n += 3;
+    for (const char *at = bins; *at; at += strspn(at, " ")) {
+        size_t len = strcspn(at, " ");
+
+        f[n++] = 0xc4;
+        f[n++] = (uint8_t)len;
+        memcpy(f + n, at, len);
+        n += len;
+        at += len;
+        f[count_at]++;
+    }
+    w->delivered = f;
+    w->delivered_len = n;
+    session_message(w->session, f, n, w->time);
+    memset(f, 0xc1, sizeof f); /* it is not the session's any more */
 }
 
 /* ---- connecting ---- */
@@ -1025,6 +1108,237 @@ static void test_shutdown_while_waiting(void **state)
     assert_int_equal(session_deadline(w->session), UINT64_MAX);
 }
 
+/* ---- large binaries ---- */
+
+#define LOOK "dropped " /* the first look at such a frame */
+#define FILE_OF(name) "{\"$file\":\"/f\\\"/" name "\",\"size\":6,\"sha256\":\"" name "\"}"
+#define BODY(id, bins) "\"code\":0,\"data\":{\"messageId\":\"" id "\",\"x\":[" bins "]}"
+#define ABCDEF "{\"$bin\":\"YWJjZGVm\"}"
+
+static void attach_now(struct world *w)
+{
+    struct session_options o = OPTIONS;
+
+    o.inline_binary = 5;
+    o.attachments = true;
+    session_configure(w->session, &o, w->time);
+    session_set_storage(w->session, &STORAGE);
+    connect_now(w);
+}
+
+static void test_large_binaries_become_files(void **state)
+{
+    struct world *w = *state;
+
+    attach_now(w);
+    receive_bins(w, "m", "small abcdef b cdefgh");
+    assert_log(w, LOOK "store(2) pause ");
+    assert_int_equal(w->storing->bins[1].len, 6);
+    storage_answers(w, 0);
+    assert_log(w, ""); /* not from within the storage's call */
+    assert_int_equal(session_deadline(w->session), 0);
+    tick_at(w, 1001);
+    assert_log(w, "MESSAGE(" BODY("m", "{\"$bin\":\"c21hbGw=\"}," FILE_OF(
+                                           "A") ",{\"$bin\":\"Yg==\"}," FILE_OF("C")) ") go ");
+    receive_bins(w, "m", "none large");
+    assert_log(w, "MESSAGE(" BODY("m", "{\"$bin\":\"bm9uZQ==\"},{\"$bin\":\"bGFyZ2U=\"}") ") ");
+    receive_bins(w, "n", "abcdef"); /* and again */
+    assert_log(w, LOOK "store(1) pause ");
+    storage_answers(w, 0);
+    tick_at(w, 1002);
+    assert_log(w, "MESSAGE(" BODY("n", FILE_OF("A")) ") go ");
+}
+
+static void test_what_cannot_be_a_file_is_inline(void **state)
+{
+    struct world *w = *state;
+
+    attach_now(w);
+    receive_bins(w, "m", "abcdef bcdefg");
+    storage_answers(w, 1);
+    tick_at(w, 1001);
+    assert_log(w, LOOK "store(2) pause MESSAGE(" BODY("m", ABCDEF "," FILE_OF("B")) ") go ");
+    w->storage_busy = true;
+    receive_bins(w, "m", "abcdef");
+    assert_log(w, LOOK "MESSAGE(" BODY("m", ABCDEF) ") ");
+    w->storage_busy = false;
+    w->no_memory = true;
+    receive_bins(w, "m", "abcdef");
+    assert_log(w, LOOK "MESSAGE(" BODY("m", ABCDEF) ") ");
+}
+
+static void test_no_attachments(void **state)
+{
+    struct world *w = *state;
+    struct session_options o = OPTIONS;
+
+    attach_now(w);
+    o.inline_binary = 5;
+    session_configure(w->session, &o, w->time);
+    receive_bins(w, "m", "abcdef");
+    assert_log(w, "MESSAGE(" BODY("m", ABCDEF) ") ");
+}
+
+/* An answer to a send waits as any message; its time does not run out meanwhile. */
+static void test_an_answer_with_a_large_binary(void **state)
+{
+    struct world *w = *state;
+
+    attach_now(w);
+    send_text(w, "a", "{\"messageId\":\"a\"}", 100);
+    receive_bins(w, "a", "abcdef");
+    assert_log(w, "frame " LOOK "store(1) pause ");
+    tick_at(w, 1500);
+    assert_log(w, "");
+    storage_answers(w, 0);
+    tick_at(w, 1501);
+    assert_log(w, "a:acked(" BODY("a", FILE_OF("A")) ") SENT(" BODY("a", FILE_OF("A")) ") go ");
+}
+
+/* The hub's pause and this one are one pause. */
+static void test_two_reasons_to_pause(void **state)
+{
+    struct world *w = *state;
+
+    attach_now(w);
+    session_pause(w->session, true, w->time);
+    receive_bins(w, "m", "abcdef");
+    storage_answers(w, 0);
+    tick_at(w, 1001);
+    assert_log(w, "pause " LOOK "store(1) MESSAGE(" BODY("m", FILE_OF("A")) ") ");
+    session_pause(w->session, false, w->time);
+    assert_log(w, "go ");
+    receive_bins(w, "m", "abcdef");
+    session_pause(w->session, true, w->time);
+    session_pause(w->session, false, w->time);
+    assert_log(w, LOOK "store(1) pause ");
+    storage_answers(w, 0);
+    tick_at(w, 1002);
+    assert_log(w, "MESSAGE(" BODY("m", FILE_OF("A")) ") go ");
+}
+
+static void test_waiting_for_the_disk_is_no_silence(void **state)
+{
+    struct world *w = *state;
+
+    attach_now(w);
+    tick_at(w, 7000);
+    receive_bins(w, "m", "abcdef");
+    w->log[0] = '\0';
+    tick_at(w, 13000);
+    tick_at(w, 16999);
+    assert_log(w, "frame ping ");
+    storage_answers(w, 0);
+    tick_at(w, 17000);
+    tick_at(w, 19000);
+    assert_log(w, "MESSAGE(" BODY("m", FILE_OF("A")) ") go frame ping ");
+    tick_at(w, 28999);
+    assert_string_equal(w->log, "frame ping ");
+    tick_at(w, 29000);
+    assert_non_null(strstr(w->log, "abort(heartbeat)"));
+}
+
+/* A disk that hangs does not stop the link for ever. */
+static void test_a_storage_that_takes_too_long(void **state)
+{
+    struct world *w = *state;
+
+    attach_now(w);
+    receive_bins(w, "m", "abcdef");
+    w->log[0] = '\0';
+    tick_at(w, 1000 + SESSION_HELD_MS - 1);
+    assert_null(strstr(w->log, "MESSAGE"));
+    w->log[0] = '\0';
+    assert_int_equal(session_deadline(w->session), 1000 + SESSION_HELD_MS);
+    tick_at(w, 1000 + SESSION_HELD_MS);
+    assert_log(w, "MESSAGE(" BODY("m", ABCDEF) ") go ");
+    receive_bins(w, "n", "abcdef"); /* one at a time */
+    assert_log(w, "MESSAGE(" BODY("n", ABCDEF) ") ");
+    storage_answers(w, 0);
+    tick_at(w, w->time.now_ms + 1);
+    assert_log(w, "");
+    receive_bins(w, "o", "abcdef");
+    assert_log(w, LOOK "store(1) pause ");
+    storage_answers(w, 0);
+    tick_at(w, w->time.now_ms + 1);
+    assert_log(w, "MESSAGE(" BODY("o", FILE_OF("A")) ") go ");
+}
+
+static void test_link_lost_while_it_waits(void **state)
+{
+    struct world *w = *state;
+
+    attach_now(w);
+    send_id(w, "a");
+    receive_bins(w, "a", "abcdef");
+    w->log[0] = '\0';
+    lose(w, LINK_REASON_CLOSED, 0);
+    assert_memory_equal(w->log, "a:unknown() ", 12);
+    w->log[0] = '\0';
+    storage_answers(w, 0);
+    tick_at(w, 1001);
+    assert_log(w, "SENT(" BODY("a", FILE_OF("A")) ") go ");
+}
+
+static void test_shutdown_while_it_waits(void **state)
+{
+    struct world *w = *state;
+
+    attach_now(w);
+    receive_bins(w, "m", "abcdef");
+    w->log[0] = '\0';
+    session_shutdown(w->session, 6000, w->time);
+    assert_log(w, "");
+    tick_at(w, 5999);
+    assert_log(w, "");
+    storage_answers(w, 0);
+    tick_at(w, 5999);
+    assert_log(w, "MESSAGE(" BODY("m", FILE_OF("A")) ") go close(1001,shutdown) ");
+    receive_bins(w, "n", "abcdef"); /* still comes */
+    lose(w, LINK_REASON_SHUTDOWN, 0);
+    assert_false(session_finished(w->session));
+    assert_int_equal(session_deadline(w->session), 6000);
+    w->log[0] = '\0';
+    tick_at(w, 6000);
+    assert_log(w, "MESSAGE(" BODY("n", ABCDEF) ") go ");
+    assert_true(session_finished(w->session));
+    assert_int_equal(session_deadline(w->session), UINT64_MAX);
+    storage_answers(w, 0);
+}
+
+static void test_freed_while_it_waits(void **state)
+{
+    struct world *w = *state;
+
+    attach_now(w);
+    receive_bins(w, "m", "abcdef");
+    session_free(w->session);
+    w->session = NULL;
+    w->log[0] = '\0';
+    storage_answers(w, 0);
+    assert_log(w, "");
+    assert_int_equal(session_new(&w->session, &OPTIONS, &TRANSPORT, &LISTENER, w->time), 0);
+    attach_now(w);
+    receive_bins(w, "m", "abcdef");
+    storage_answers(w, 0); /* and freed by the teardown */
+}
+
+/* A reload does not change what was found already. */
+static void test_reload_while_it_waits(void **state)
+{
+    struct world *w = *state;
+    struct session_options o = OPTIONS;
+
+    attach_now(w);
+    receive_bins(w, "m", "small abcdef");
+    o.inline_binary = 2;
+    session_configure(w->session, &o, w->time);
+    storage_answers(w, 0);
+    w->log[0] = '\0';
+    tick_at(w, 1001);
+    assert_log(w, "MESSAGE(" BODY("m", "{\"$bin\":\"c21hbGw=\"}," FILE_OF("A")) ") go ");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -1069,6 +1383,17 @@ int main(void)
         TEST(test_shutdown_waits_for_acks),
         TEST(test_shutdown_at_once),
         TEST(test_shutdown_while_waiting),
+        TEST(test_large_binaries_become_files),
+        TEST(test_what_cannot_be_a_file_is_inline),
+        TEST(test_no_attachments),
+        TEST(test_an_answer_with_a_large_binary),
+        TEST(test_two_reasons_to_pause),
+        TEST(test_waiting_for_the_disk_is_no_silence),
+        TEST(test_a_storage_that_takes_too_long),
+        TEST(test_link_lost_while_it_waits),
+        TEST(test_shutdown_while_it_waits),
+        TEST(test_freed_while_it_waits),
+        TEST(test_reload_while_it_waits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
