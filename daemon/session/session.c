@@ -258,9 +258,12 @@ static void lost(struct session *s, const struct transport_end *end, struct sess
         schedule_retry(s, end, now);
 }
 
+static void tell_held(struct session *s, struct session_time now);
+
 void session_closed(struct session *s, const struct transport_end *end, struct session_time now)
 {
     s->transport_busy = s->transport_open = false;
+    tell_held(s, now); /* it came before the end, and may be an answer */
     answer_all_unknown(s, "the connection was lost before the server answered");
     if (s->shutting_down || s->state == LINK_DISCONNECTED)
         return;
@@ -295,8 +298,9 @@ void session_connect(struct session *s, struct session_time now)
 }
 
 /* Gives up what the transport holds; the callers wait for no answer of it any more. */
-static void release_transport(struct session *s, enum link_reason reason)
+static void release_transport(struct session *s, enum link_reason reason, struct session_time now)
 {
+    tell_held(s, now);
     s->transport_open = false;
     answer_all_unknown(s, "the connection was closed before the server answered");
     if (s->transport_busy)
@@ -309,7 +313,7 @@ void session_disconnect(struct session *s, enum link_reason reason, struct sessi
     if (s->shutting_down || s->state == LINK_DISCONNECTED)
         return;
     log_notice("disconnecting from %s: %s", s->options.url, link_reason_word(reason));
-    release_transport(s, reason);
+    release_transport(s, reason, now);
     set_state(s, LINK_DISCONNECTED, reason, now);
 }
 
@@ -318,7 +322,7 @@ void session_reconnect(struct session *s, struct session_time now)
     if (s->shutting_down)
         return;
     backoff_reset(&s->backoff);
-    release_transport(s, LINK_REASON_REQUESTED);
+    release_transport(s, LINK_REASON_REQUESTED, now);
     begin_connecting(s, LINK_REASON_REQUESTED, now);
 }
 
@@ -835,12 +839,10 @@ static void tell_inline(struct session *s, const uint8_t *bytes, size_t len, str
 
 /* ---- Messages with large binaries ---- */
 
-static void complain_unstored(const struct held *h)
+static void complain_unstored(const char *why)
 {
-    if (h->attach.request.error)
-        log_limited(LOG_WARNING,
-                    "a binary of a message goes within the line, since it cannot be in a file: %s",
-                    h->attach.detail);
+    log_limited(LOG_WARNING, "a binary of a message goes within the line, since it cannot be in a file: %s",
+                why);
 }
 
 static void tell_stored(struct session *s, struct held *h, struct session_time now)
@@ -849,7 +851,8 @@ static void tell_stored(struct session *s, struct held *h, struct session_time n
     struct decode_frame f;
     struct json_writer *w = decode(s, &o, h->bytes, h->len, held_rest(h), &f);
 
-    complain_unstored(h);
+    if (h->attach.request.error)
+        complain_unstored(h->attach.detail);
     if (w)
         take_frame(s, &f, w, now);
 }
@@ -874,6 +877,7 @@ static void hold(struct session *s, struct held *h, const uint8_t *bytes, size_t
     s->listener->abandon(s->listener->self);
     if (post_held(s, h, now))
         return;
+    complain_unstored(h->bytes ? "the store has too much to do" : "no memory");
     tell_inline(s, h->bytes ? h->bytes : bytes, len, now);
     held_free(h);
 }
@@ -915,11 +919,16 @@ static void tell_held(struct session *s, struct session_time now)
 {
     struct held *h = s->held;
 
-    if (h->answered)
+    if (!is_holding(s))
+        return;
+    h->told = true; /* first: what it says may close the link, which tells what is held */
+    if (h->answered) {
         tell_stored(s, h, now);
-    else
+    } else {
+        complain_unstored("it was not written in time");
         tell_inline(s, h->bytes, h->len, now);
-    h->told = true;
+    }
+    update_pause(s, now);
 }
 
 static void tick_held(struct session *s, struct session_time now)

@@ -80,7 +80,7 @@ static void sync_parent(const char *path)
 /* Those of its group may read what is in it, whatever the umask. */
 static int make_folder(const struct attachments *a)
 {
-    if (mkdir(a->path, 0700) < 0)
+    if (mkdir(a->path, 0750) < 0)
         return -errno;
     int fd = open_folder(a);
     if (fd >= 0 && fchmod(fd, 0750) < 0) {

@@ -253,6 +253,7 @@ struct rig {
     bool (*until)(struct rig *r);
     bool in_call; /* a call of ours is under way: `closed` must not come */
     int opened, closed, messages, texts, alive, pongs, drained;
+    int expected; /* messages that are waited for */
     size_t text_len, last_len, total_len;
     uint8_t first[64];
     struct transport_end end;
@@ -1192,6 +1193,11 @@ static void turn_for_a_while(struct rig *r)
     }
 }
 
+static bool has_next_message(struct rig *r)
+{
+    return r->messages >= r->expected;
+}
+
 /* Of messages that come together, the first one stops the others. */
 static void check_pause_within(struct rig *r, struct server *s)
 {
@@ -1201,6 +1207,8 @@ static void check_pause_within(struct rig *r, struct server *s)
     transport_ping(r->transport);
     r->pauses = true;
     for (int i = 1; i <= 42; i++) {
+        r->expected = i;
+        run_until(r, has_next_message);
         turn_for_a_while(r);
         assert_int_equal(r->messages, i);
         assert_int_equal(r->texts, i > 40);
