@@ -7,9 +7,11 @@ import signal
 import stat
 
 import msgpack
+import pytest
 
 from patience import PATIENCE, until
-from vitals import measures_memory
+from process import preload
+from vitals import is_instrumented, measures_memory
 
 KIB, MIB = 1 << 10, 1 << 20
 INLINE = 64 * KIB
@@ -287,6 +289,92 @@ def test_many_binaries_of_one_message(server, imd):
     values = told(subscriber)
     assert [v.get("sha256") for v in values[:256]] == [sha256(b"%d" % i) for i in range(256)]
     assert all(is_inline(v) for v in values[256:])
+
+
+STUCK = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int fsync(int fd)
+{
+    char link[64], path[4096] = "";
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    if (readlink(link, path, sizeof path - 1) > 0 && strstr(path, "/attachments/partial"))
+        while (access(getenv("STUCK"), F_OK) == 0)
+            usleep(1000);
+    return (int)syscall(SYS_fsync, fd);
+}
+"""
+
+
+@pytest.fixture
+def stuck(server, imd_of, folder):
+    """A daemon whose disk does not finish a file of the attachment folder while the file STUCK is there; its path."""
+    if is_instrumented():
+        pytest.skip("what is preloaded must come before a sanitizer's own")
+    path = os.path.join(folder, "stuck")
+    daemon = imd_of(server.url(), env={"LD_PRELOAD": preload(folder, "stuck", STUCK), "STUCK": path})
+    open(path, "w").close()
+    daemon.start().connected()
+    yield daemon, path
+    if os.path.exists(path):
+        os.unlink(path)
+
+
+def push_stuck(server, daemon, data):
+    """A binary, and an event behind it; both wait for the disk."""
+    push(server, data)
+    server.push_text("behind")
+    until(lambda: "partial" in files(daemon), "the file is being written")
+
+
+def test_a_slow_disk_holds_up_the_server_and_nobody_else(server, stuck):
+    daemon, path = stuck
+    subscriber, client = daemon.subscriber(), daemon.client()
+    data = os.urandom(100_000)
+    push_stuck(server, daemon, data)
+    frames = server.stats()["frames"]
+    number = client.send("meanwhile")
+    server.wait("frames", min=frames + 1)
+    assert client.call("status")["state"] == "connected"
+    os.unlink(path)
+    assert told(subscriber) == [file_with(daemon, data)] and told(subscriber) == "behind"
+    assert client.result(number)["code"] == 0
+    assert client.call("stats")["reconnects"] == 0
+
+
+def test_a_link_lost_meanwhile(server, stuck):
+    daemon, path = stuck
+    subscriber, watcher = daemon.subscriber("MESSAGE"), daemon.watcher()
+    data = os.urandom(100_000)
+    push_stuck(server, daemon, data)
+    daemon.client().call("reconnect")
+    watcher.status("connecting", "the link is lost")
+    watcher.status("connected", "it comes back")
+    server.push_text("of the new link")
+    os.unlink(path)
+    assert told(subscriber) == [file_with(daemon, data)]
+    assert told(subscriber) in ("behind", "of the new link")
+
+
+def test_stopped_meanwhile(server, stuck):
+    daemon, path = stuck
+    subscriber = daemon.subscriber()
+    data = os.urandom(100_000)
+    push_stuck(server, daemon, data)
+    daemon.terminate()
+    daemon.wait_log("stopping")
+    os.unlink(path)
+    assert told(subscriber) == [file_with(daemon, data)]
+    subscriber.wait_closed()
+    assert daemon.process.wait() == 0
+    daemon.process = None
+    daemon.start()
+    again = daemon.client()
+    again.call("subscribe", since=0)
+    assert told(again) == [file_with(daemon, data)]
 
 
 def peak(daemon):
