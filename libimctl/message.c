@@ -4,8 +4,7 @@
  */
 #include "message.h"
 
-#include "text.h"
-#include "view.h"
+#include "member.h"
 #include "vocabulary.h"
 
 #include <errno.h>
@@ -13,13 +12,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-struct member {
-    struct member *next;
-    struct text key; /* as JSON */
-    struct text value;
-    int fd; /* of a file that is the value; -1: none */
-};
 
 struct imctl_message {
     struct member *members;
@@ -34,117 +26,17 @@ struct imctl_message {
 #define MEMBER_DEPTH (MESSAGE_DEPTH_MAX - 1)
 #define CONTENT_DEPTH (MESSAGE_DEPTH_MAX - 2)
 
-static bool text_same(const struct text *a, const struct text *b)
-{
-    return text_length(a) == text_length(b) && memcmp(a->w.base, b->w.base, text_length(a)) == 0;
-}
-
-/* Empties the value. */
-static void member_clear(struct member *m)
-{
-    text_truncate(&m->value, 0);
-    if (m->fd >= 0)
-        close(m->fd);
-    m->fd = -1;
-}
-
-static void member_free(struct member *m)
-{
-    member_clear(m);
-    text_deinit(&m->key);
-    text_deinit(&m->value);
-    free(m);
-}
-
-static void members_free(struct member **list)
-{
-    while (*list) {
-        struct member *m = *list;
-        *list = m->next;
-        member_free(m);
-    }
-}
-
-static struct member *member_append(struct member **end)
-{
-    struct member *m = calloc(1, sizeof(*m));
-    if (!m)
-        return NULL;
-    text_init(&m->key);
-    text_init(&m->value);
-    m->fd = -1;
-    *end = m;
-    return m;
-}
-
-/* The member of this key, made when there is none, with an empty value. */
-static int member_claim(struct member **list, const char *key, struct member **out)
-{
-    struct text name;
-    text_init(&name);
-    int error = text_add_string(&name, key);
-    if (error < 0)
-        return error;
-    while (*list && !text_same(&(*list)->key, &name))
-        list = &(*list)->next;
-    if (*list) {
-        text_deinit(&name);
-        member_clear(*list);
-    } else {
-        if (!member_append(list)) {
-            text_deinit(&name);
-            return -ENOMEM;
-        }
-        (*list)->key = name;
-    }
-    *out = *list;
-    return 0;
-}
-
-static struct member **find_member(struct member **list, const char *key)
-{
-    size_t len = strlen(key);
-    while (*list && (text_length(&(*list)->key) != len + 2 || memcmp((*list)->key.w.base + 1, key, len) != 0))
-        list = &(*list)->next;
-    return list;
-}
-
-/* A member of an object that was found good. Its key is written as ours are, so that a setter finds it. */
-static int member_add(struct member **list, struct view key, struct view value)
-{
-    struct member *member = NULL;
-    char *name = malloc(key.len + 3); /* with its quotes, which lie around it */
-    if (!name)
-        return -ENOMEM;
-    view_decode((struct view){key.at - 1, key.len + 2}, name);
-    int error = member_claim(list, name, &member);
-    free(name);
-    if (error < 0)
-        return error;
-    json_raw(&member->value.w, value.at, value.len);
-    return member->value.w.failed ? -ENOMEM : 0;
-}
-
-static int members_add(struct member **list, struct view object)
-{
-    struct view key, value;
-    int error = 0;
-    while (error == 0 && view_next(&object, &key, &value))
-        error = member_add(list, key, value);
-    return error;
-}
-
 /* `content` was given whole, and now a key of it is set: its members become those of the list. */
 static int content_take_apart(struct imctl_message *m)
 {
-    struct member **link = find_member(&m->members, KEY_CONTENT), *whole = *link;
+    struct member **link = member_find(&m->members, KEY_CONTENT), *whole = *link;
     if (!whole)
         return 0;
     struct view object = {whole->value.w.base, text_length(&whole->value)};
     if (object.len == 0 || object.at[0] != '{')
         return -EINVAL;
     *link = whole->next;
-    int error = members_add(&m->content, object);
+    int error = members_parse(&m->content, object);
     member_free(whole);
     return error;
 }
@@ -221,7 +113,7 @@ static int message_parse(struct imctl_message *m, const char *json)
     text_init(&text);
     int error = text_add_json(&text, json, true, MESSAGE_DEPTH_MAX);
     if (error == 0)
-        error = members_add(&m->members, (struct view){text.w.base, text_length(&text)});
+        error = members_parse(&m->members, (struct view){text.w.base, text_length(&text)});
     text_deinit(&text);
     return error;
 }
@@ -301,14 +193,6 @@ int imctl_message_set_content_json(struct imctl_message *m, const char *key, con
     return set_json(m, true, key, json);
 }
 
-static size_t files_count(const struct imctl_message *m)
-{
-    size_t count = 0;
-    for (const struct member *member = m->content; member; member = member->next)
-        count += member->fd >= 0;
-    return count;
-}
-
 /* A duplicate of a file that imd can read. */
 static int file_duplicate(int fd)
 {
@@ -323,7 +207,7 @@ static int attach(struct imctl_message *m, const char *key, int fd)
     struct member **list = list_of(m, true, key), *member = NULL;
     if (!m->error)
         m->error = member_claim(list, key, &member);
-    if (!m->error && files_count(m) == LINE_FDS_MAX)
+    if (!m->error && members_files(m->content) == LINE_FDS_MAX)
         m->error = -E2BIG;
     if (!m->error)
         member->fd = fd;
@@ -363,28 +247,6 @@ int message_error(const struct imctl_message *m)
     return m->error;
 }
 
-static void value_write(const struct member *m, size_t *files, struct json_writer *w)
-{
-    if (m->fd < 0) {
-        json_raw(w, m->value.w.base, text_length(&m->value));
-        return;
-    }
-    json_literal(w, "{\"$fd\":");
-    json_uint(w, (*files)++);
-    json_literal(w, "}");
-}
-
-static void members_write(const struct member *m, struct json_writer *w)
-{
-    size_t files = 0;
-    for (const char *comma = ""; m; m = m->next, comma = ",") {
-        json_text(w, comma);
-        json_raw(w, m->key.w.base, text_length(&m->key));
-        json_literal(w, ":");
-        value_write(m, &files, w);
-    }
-}
-
 /* How it is to be sent; what was not said is left to imd. */
 static void manner_write(const struct imctl_message *m, struct json_writer *w)
 {
@@ -420,7 +282,7 @@ void message_write_params(const struct imctl_message *m, struct json_writer *w)
 int message_files(const struct imctl_message *m, struct descriptors **out)
 {
     int error = 0;
-    if (files_count(m) == 0)
+    if (members_files(m->content) == 0)
         return 0;
     *out = descriptors_new();
     if (!*out)

@@ -9,6 +9,8 @@ int main()
     if (error == 0)
         error = imctl_send(
             connection, message, [](imctl *, const imctl_reply *reply, void *) { imctl_reply_error(reply); }, nullptr);
+    if (error == 0)
+        error = imctl_set_reconnect(connection, [](imctl *, int, void *) {}, nullptr);
     imctl_message_free(message);
     imctl_close(connection);
     return error;

@@ -865,8 +865,9 @@ static void too_many_files_under_way_wait(void **state)
     low = (struct rlimit){64, saved.rlim_max};
     for (int i = 0; i < 100; i++)
         send_file("k", "x");
+    if (user == 0 && seteuid(65534) < 0) /* root may have any number */
+        skip();
     setrlimit(RLIMIT_NOFILE, &low);
-    assert_int_equal(user == 0 ? seteuid(65534) : 0, 0); /* root may have any number */
     int error = imctl_dispatch(c);
     short events = imctl_events(c);
     int timeout = imctl_timeout(c);
