@@ -15,7 +15,7 @@
  *
  * Errors. A function that can fail returns 0, or a negative errno: this process or the connection is in
  * trouble. What the daemon or the server refused is no such failure: it arrives as a reply with an enum
- * imctl_error.
+ * imctl_error. A connection that breaks is over, or comes back by itself: imctl_set_reconnect.
  *
  * Ownership. A reply or an event that is handed to a callback belongs to the library and dies when the
  * callback returns (imctl_reply_copy and imctl_event_copy keep it); one that is written to an `out` parameter
@@ -154,7 +154,8 @@ IMCTL_API int imctl_set_reconnect(struct imctl *c,
 IMCTL_API void imctl_close(struct imctl *c);
 
 /* For an event loop: the descriptor, the poll(2) events that are wanted now (level-triggered), and how many
- * milliseconds it may wait before the next imctl_dispatch (-1: no limit). Ask anew after each dispatch. */
+ * milliseconds it may wait before the next imctl_dispatch (-1: no limit). Ask anew after each dispatch and
+ * each request. */
 IMCTL_API int imctl_fd(const struct imctl *c);
 IMCTL_API short imctl_events(const struct imctl *c);
 IMCTL_API int imctl_timeout(const struct imctl *c);

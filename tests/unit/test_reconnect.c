@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -432,6 +433,29 @@ static size_t open_files(void)
     return count;
 }
 
+/* Tries to send this file; what comes of it. */
+static int send_file(int fd)
+{
+    struct imctl_message *m = imctl_message_json("{}");
+    assert_int_equal(imctl_message_attach_fd(m, "message", fd), 0);
+    int error = imctl_send(c, m, log_reply, named("file"));
+    imctl_message_free(m);
+    return error;
+}
+
+static void files_of_a_lost_connection_are_closed(void **state)
+{
+    int fd = memfd_create("test", MFD_CLOEXEC);
+    size_t before = open_files();
+    assert_int_equal(send_file(fd), 0); /* not written yet */
+    imd_hangs_up();
+    client_logs("file:not_connected;lost -104;");
+    assert_int_equal(open_files(), before - 2); /* the two ends */
+    assert_int_equal(send_file(fd), -ENOTCONN);
+    assert_int_equal(open_files(), before - 2);
+    close(fd);
+}
+
 static void no_descriptor_stays_behind(void **state)
 {
     size_t before = open_files();
@@ -582,6 +606,7 @@ int main(void)
         TEST(answers_may_come_in_any_order),
         TEST(a_refused_return_is_tried_again),
         TEST(it_is_tried_less_and_less_often),
+        TEST(files_of_a_lost_connection_are_closed),
         TEST(no_descriptor_stays_behind),
         TEST(the_descriptor_tells_all),
         TEST(changed_may_close),
