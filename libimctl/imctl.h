@@ -306,10 +306,9 @@ IMCTL_API struct imctl_reply *imctl_reply_copy(const struct imctl_reply *r); /* 
 IMCTL_API void imctl_reply_free(struct imctl_reply *r);
 
 IMCTL_API enum imctl_error imctl_reply_error(const struct imctl_reply *r);
-IMCTL_API const char *
-imctl_reply_reason(const struct imctl_reply *r); /* as the daemon wrote it; "": success */
 
-/* What went wrong, in a sentence; "" for success. */
+/* The word, as the daemon wrote it, and a sentence; "" for success. */
+IMCTL_API const char *imctl_reply_reason(const struct imctl_reply *r);
 IMCTL_API const char *imctl_reply_message(const struct imctl_reply *r);
 
 /* Of a send: messageId (of an error too, where it is known), and the server's code and errMsg. */
