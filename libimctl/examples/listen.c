@@ -19,7 +19,10 @@ static void on_event(struct imctl *c, const struct imctl_event *e, void *userdat
 static void on_changed(struct imctl *c, int error, void *userdata)
 {
     (void)c, (void)userdata;
-    fprintf(stderr, error < 0 ? "imd is away: %s\n" : "imd is back\n", strerror(-error));
+    if (error < 0)
+        fprintf(stderr, "imd is away: %s\n", strerror(-error));
+    else
+        fputs("imd is back\n", stderr);
 }
 
 int main(void)
