@@ -92,7 +92,7 @@ static bool take_time(void *field, const char *value)
 #define EVENTS (COMMAND_LISTEN | COMMAND_HISTORY)
 
 static const struct option_row rows[] = {
-    {COMMAND_ANY, 'a', "account", "NAME", take_word, FIELD(account), "the account to talk to (default)"},
+    {COMMAND_ANY, 'a', "account", "ACCOUNT", take_word, FIELD(account), "the account to talk to (default)"},
     {COMMAND_ANY, 's', "socket", "PATH", take_word, FIELD(socket), "the socket of imd"},
     {COMMAND_ANY, 0, "json", NULL, take_flag, FIELD(json), "print JSON"},
     {COMMAND_ANY, 'h', "help", NULL, take_flag, FIELD(help), "print this and exit"},
@@ -103,7 +103,7 @@ static const struct option_row rows[] = {
      "print nothing, not even when imd cannot be reached: only the exit status tells"},
     {MESSAGES, 't', "to", "TO", take_word, FIELD(to), "whom it is for (\"server\")"},
     {MESSAGES, 'f', "from", "FROM", take_word, FIELD(from), "whom it is from (the daemon's UserId)"},
-    {MESSAGES, 'c', "conversation", "TYPE", take_word, FIELD(conversation),
+    {MESSAGES, 'c', "conversation", "CONVERSATION", take_word, FIELD(conversation),
      "server, private, discussion, group, chatroom or system (server)"},
     {COMMAND_SEND, 0, "type", "TYPE", take_word, FIELD(type),
      "the message's type: text, image, file, signal, or any other name (text)"},
@@ -150,7 +150,7 @@ static const struct option_row rows[] = {
     {COMMAND_HISTORY, 'r', "reverse", NULL, take_flag, FIELD(reverse), "the newest first"},
     {EVENTS, 0, "type", "TYPE", take_list, FIELD(types), "only messages of this type; may be repeated"},
     {EVENTS, 'f', "from", "USER", take_list, FIELD(senders), "only from this sender; may be repeated"},
-    {EVENTS, 'c', "conversation", "TYPE", take_list, FIELD(conversations),
+    {EVENTS, 'c', "conversation", "CONVERSATION", take_list, FIELD(conversations),
      "only of this conversation type; may be repeated"},
     {EVENTS, 0, "signal", "NAME", take_list, FIELD(signals), "only signals of this name; may be repeated"},
     {COMMAND_OUTBOX, 'n', "count", "COUNT", take_count, FIELD(count), "list: only the newest COUNT (all)"},
@@ -327,6 +327,16 @@ void help_print(const struct command *c, FILE *to)
     fputs("\nOptions of every command:\n", to);
     print_rows(true, NULL, to);
     fputs("\n'imctl COMMAND --help' shows the options of a command. See imctl(1).\n", to);
+}
+
+/* ---- Completions ---- */
+
+void options_each(const struct command *c, option_visit *visit, void *userdata)
+{
+    for (const struct option_row *r = rows; r < rows + ROWS; r++)
+        if (row_applies(r, c))
+            visit(&(struct option_told){r->letter, r->name, r->argument, r->sentence, r->take == take_list},
+                  userdata);
 }
 
 /* ---- Manual page ---- */

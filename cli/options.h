@@ -1,4 +1,4 @@
-/* The options of imctl: one table gives parser, --help and manual page. */
+/* The options of imctl: one table gives parser, --help, manual page and completions. */
 #ifndef IMCTL_OPTIONS_H
 #define IMCTL_OPTIONS_H
 
@@ -19,6 +19,18 @@ int usage(const struct command *c, const char *what, const char *which);
 bool take_seconds(void *field, const char *value);
 
 void help_print(const struct command *c, FILE *to); /* NULL: of imctl as a whole */
+
+struct option_told {
+    char letter; /* 0: none */
+    const char *name;
+    const char *argument; /* NULL: it has none */
+    const char *sentence;
+    bool repeated;
+};
+typedef void option_visit(const struct option_told *o, void *userdata);
+
+/* Tells of each option that a command takes. NULL: of those in front of the command. */
+void options_each(const struct command *c, option_visit *visit, void *userdata);
 
 /* What stands for one of these lines in the manual page's source: @COMMANDS@, @OPTIONS@ or @LETTERS@. false:
  * none. */
