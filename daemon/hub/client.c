@@ -70,12 +70,6 @@ static void set_throttled(struct client *c, bool on)
     c->hub->throttled_count += on ? 1 : -1u;
 }
 
-static void drop_passed(struct client *c)
-{
-    passed_discard(c->passed);
-    c->passed = NULL;
-}
-
 void client_close(struct client *c, const char *why)
 {
     if (c->closed)
@@ -87,7 +81,7 @@ void client_close(struct client *c, const char *why)
     loop_source_remove(c->hub->loop, &c->source);
     close(c->fd);
     client_forget_consumer(c);
-    drop_passed(c);
+    passed_drop(c);
     replay_end(c);
     for (struct call *call = c->calls; call; call = call->next)
         call->client = NULL;
@@ -347,7 +341,7 @@ static void handle_lines(struct client *c)
         r = line_reader_next(&c->reader, &line, &len);
         if (r == LINE_NONE) {
             if (c->passed && c->reader.skipping)
-                drop_passed(c);
+                passed_drop(c);
             return;
         }
         passed = c->passed ? passed_of_line(c) : NULL;

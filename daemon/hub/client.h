@@ -54,7 +54,7 @@ struct client {
     char *opening;  /* of the one that it will be when the store has found it; NULL: none */
     struct call *calls;
     uint64_t received;     /* bytes of its stream */
-    struct passed *passed; /* descriptors that came with a line that is not handled yet; NULL: none */
+    struct passed *passed; /* descriptors of lines that are not handled yet, lot by lot */
     uint64_t progress_ms;  /* when its socket last took something, or had taken all */
     int fd;
     bool eof;       /* it will send nothing more */

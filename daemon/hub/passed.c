@@ -29,67 +29,92 @@ static bool there_is_room(const struct hub *h, uid_t uid)
 
 void passed_prepare(const struct client *c, struct msghdr *m, struct passed_room *room)
 {
-    unsigned free = c->passed ? LINE_FDS_MAX - c->passed->count : LINE_FDS_MAX;
+    bool taken = !c->hub->passed || there_is_room(c->hub, c->uid);
 
-    if (!c->passed && c->hub->passed && !there_is_room(c->hub, c->uid))
-        free = 0;
-    m->msg_control = free ? room->bytes : NULL;
-    m->msg_controllen = free ? CMSG_LEN(sizeof(int) * free) : 0; /* its padding could hold one more */
+    m->msg_control = taken ? room->bytes : NULL;
+    m->msg_controllen = taken ? CMSG_LEN(sizeof(int) * LINE_FDS_MAX) : 0;
 }
 
-static struct passed *passed_new(struct hub *h, uid_t uid)
+/* A lot that was lost whole may stand for those that are lost behind it: so there are never many. */
+static struct passed *passed_new(struct client *c)
 {
-    struct passed *p = calloc(1, sizeof *p);
+    struct passed **end = &c->passed, *p;
 
+    while (*end && (*end)->count > 0)
+        end = &(*end)->later;
+    p = *end ? *end : calloc(1, sizeof *p);
     if (!p)
         return NULL;
-    p->hub = h;
-    p->uid = uid;
-    DL_APPEND(h->passed, p);
+    if (!*end)
+        DL_APPEND(c->hub->passed, p);
+    p->hub = c->hub;
+    p->uid = c->uid;
+    p->at = c->received;
+    *end = p;
     return p;
 }
 
-/* Memory ran out: nothing can be kept, and there is no thread to close them. */
-static void close_all(const int *fds, size_t count)
+static void fill(struct passed *p, const int *fds, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        close(fds[i]);
-}
-
-static void add(struct client *c, const int *fds, size_t count)
-{
-    if (!c->passed)
-        c->passed = passed_new(c->hub, c->uid);
-    if (!c->passed) {
-        close_all(fds, count);
-        return;
-    }
-    if (count > 0)
-        memcpy(c->passed->fd + c->passed->count, fds, count * sizeof *fds);
-    c->passed->count += (unsigned)count;
-    c->passed->at = c->received;
+        if (p)
+            p->fd[p->count++] = fds[i];
+        else
+            close(fds[i]); /* memory ran out: there is no thread to do it */
 }
 
 void passed_take(struct client *c, struct msghdr *m)
 {
+    struct passed *p = passed_new(c);
+
     for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h; h = CMSG_NXTHDR(m, h))
-        if (h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS) /* free room was as much as there is */
-            add(c, (const int *)(const void *)CMSG_DATA(h), (h->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-    if (m->msg_flags & MSG_CTRUNC) {
-        add(c, NULL, 0);
-        if (c->passed)
-            c->passed->lost = true;
+        if (h->cmsg_level == SOL_SOCKET &&
+            h->cmsg_type == SCM_RIGHTS) /* once, and no more than there is room for */
+            fill(p, (const int *)(const void *)CMSG_DATA(h), (h->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+    if (p)
+        p->lost = m->msg_flags & MSG_CTRUNC;
+}
+
+/* Of a line that came in pieces with several lots. */
+static void join(struct passed *p, struct passed *more)
+{
+    if (more->lost || p->count + more->count > LINE_FDS_MAX) {
+        p->lost = true;
+        passed_discard(more);
+        return;
     }
+    memcpy(p->fd + p->count, more->fd, more->count * sizeof more->fd[0]);
+    p->count += more->count;
+    passed_free(more);
+}
+
+static struct passed *take_first(struct client *c, uint64_t end)
+{
+    struct passed *p = c->passed;
+
+    if (!p || p->at > end)
+        return NULL;
+    c->passed = p->later;
+    p->later = NULL;
+    return p;
 }
 
 struct passed *passed_of_line(struct client *c)
 {
-    struct passed *p = c->passed;
+    uint64_t end = c->received - line_reader_pending(&c->reader);
+    struct passed *p = take_first(c, end), *more;
 
-    if (!p || p->at > c->received - line_reader_pending(&c->reader))
-        return NULL;
-    c->passed = NULL;
+    while (p && (more = take_first(c, end)))
+        join(p, more);
     return p;
+}
+
+void passed_drop(struct client *c)
+{
+    struct passed *p;
+
+    while ((p = take_first(c, UINT64_MAX)))
+        passed_discard(p);
 }
 
 /* ---- What they are ---- */

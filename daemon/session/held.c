@@ -15,7 +15,7 @@ struct held *held_new(size_t inline_max)
     h->attach = (struct storage_attach){.bins = h->bins};
     h->inline_max = inline_max;
     h->bytes = NULL;
-    h->answered = h->told = h->abandoned = false;
+    h->is_answer = h->answered = h->told = h->abandoned = false;
     return h;
 }
 

@@ -18,6 +18,7 @@ struct held {
     size_t len, inline_max;
     const uint8_t *surveyed;
     unsigned next;  /* the bin that is decoded next */
+    bool is_answer; /* to a send that waits */
     bool answered;  /* the store is done with it: it may be told, or freed */
     bool told;      /* before that, by a session that could wait no longer */
     bool abandoned; /* by its session: freed when the store is done */

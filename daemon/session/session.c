@@ -258,12 +258,12 @@ static void lost(struct session *s, const struct transport_end *end, struct sess
         schedule_retry(s, end, now);
 }
 
-static void tell_held(struct session *s, struct session_time now);
+static void tell_held_answer(struct session *s, struct session_time now);
 
 void session_closed(struct session *s, const struct transport_end *end, struct session_time now)
 {
     s->transport_busy = s->transport_open = false;
-    tell_held(s, now); /* it came before the end, and may be an answer */
+    tell_held_answer(s, now);
     answer_all_unknown(s, "the connection was lost before the server answered");
     if (s->shutting_down || s->state == LINK_DISCONNECTED)
         return;
@@ -300,7 +300,7 @@ void session_connect(struct session *s, struct session_time now)
 /* Gives up what the transport holds; the callers wait for no answer of it any more. */
 static void release_transport(struct session *s, enum link_reason reason, struct session_time now)
 {
-    tell_held(s, now);
+    tell_held_answer(s, now);
     s->transport_open = false;
     answer_all_unknown(s, "the connection was closed before the server answered");
     if (s->transport_busy)
@@ -882,6 +882,15 @@ static void hold(struct session *s, struct held *h, const uint8_t *bytes, size_t
     held_free(h);
 }
 
+static bool answers_waiting(const struct session *s, const struct decode_frame *f)
+{
+    const struct decode_string *id = &f->message_id;
+    const struct pending_entry *e =
+        id->bytes && id->len <= MESSAGE_ID_MAX ? pending_find(&s->pending, id->bytes, id->len) : NULL;
+
+    return e && e->state == PENDING_WAITING;
+}
+
 /* A first look at a frame that may have large binaries: they are left out. Without any, that was all. */
 static void survey(struct session *s, struct held *h, const uint8_t *bytes, size_t len,
                    struct session_time now)
@@ -891,6 +900,7 @@ static void survey(struct session *s, struct held *h, const uint8_t *bytes, size
     struct json_writer *w = decode(s, &o, bytes, len, SURVEY_HINT, &f);
 
     if (w && h->attach.count) {
+        h->is_answer = answers_waiting(s, &f);
         hold(s, h, bytes, len, now);
         return;
     }
@@ -919,8 +929,6 @@ static void tell_held(struct session *s, struct session_time now)
 {
     struct held *h = s->held;
 
-    if (!is_holding(s))
-        return;
     h->told = true; /* first: what it says may close the link, which tells what is held */
     if (h->answered) {
         tell_stored(s, h, now);
@@ -929,6 +937,13 @@ static void tell_held(struct session *s, struct session_time now)
         tell_inline(s, h->bytes, h->len, now);
     }
     update_pause(s, now);
+}
+
+/* It came before the end of its link: so its send did not end as unknown. */
+static void tell_held_answer(struct session *s, struct session_time now)
+{
+    if (is_holding(s) && s->held->is_answer)
+        tell_held(s, now);
 }
 
 static void tick_held(struct session *s, struct session_time now)

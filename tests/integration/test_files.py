@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 
 import pytest
@@ -111,6 +112,34 @@ def test_two_lines_in_one_read(server, bridge, opened):
     client.result(1)
     client.result(2)
     assert contents(server, 1) == [[b"the second"]]
+
+
+# A read may bring the rest of one line, whose descriptors have come, and the next line with its own.
+def test_descriptors_go_with_their_own_line(server, bridge, opened):
+    client = bridge.client()
+    client.call("status")
+    first, second = [client.request_line(n, "send", message(0, to=to)) for n, to in [(11, "alice"), (12, "bob")]]
+    bridge.process.signal(signal.SIGSTOP)
+    client.write_with(first[:20], [opened(b"for alice")])
+    client.write(first[20:])
+    client.write_with(second, [opened(b"for bob")])
+    bridge.process.signal(signal.SIGCONT)
+    for number in 11, 12:
+        assert client.result(number)["code"] == 0
+    assert [(m["to"], m["content"]["message"]) for m in server.messages() if m["messageType"] == "TxtMsg"] == [
+        ("alice", [b"for alice"]), ("bob", [b"for bob"])]
+
+
+def test_a_line_with_two_lots(server, bridge, opened):
+    client = bridge.client()
+    line = client.request_line(1, "send", message(1, 0))
+    client.write_with(line[:20], [opened(b"first")])
+    client.write_with(line[20:], [opened(b"second")])
+    assert client.result(1)["code"] == 0
+    assert contents(server, 1) == [[b"second", b"first"]]
+    client.write_with(line[:20], [opened(b"%d" % n) for n in range(16)])
+    client.write_with(line[20:], [opened(b"one too many")])
+    assert client.refusal(1).data["limit"] == "file descriptors"
 
 
 @pytest.mark.parametrize("what", ["pipe", "device", "folder", "socket"])

@@ -1272,7 +1272,7 @@ static void test_link_lost_while_it_waits(void **state)
     send_id(w, "a");
     receive_bins(w, "a", "abcdef");
     w->log[0] = '\0';
-    lose(w, LINK_REASON_CLOSED, 0); /* what came is told before that */
+    lose(w, LINK_REASON_CLOSED, 0); /* an answer that came is told before that */
     static const char told[] =
         "a:acked(" BODY("a", ABCDEF) ") SENT(" BODY("a", ABCDEF) ") go [\"state\":\"waiting\"";
     assert_memory_equal(w->log, told, sizeof(told) - 1);
@@ -1280,6 +1280,21 @@ static void test_link_lost_while_it_waits(void **state)
     storage_answers(w, 0);
     tick_at(w, 1001);
     assert_log(w, "");
+}
+
+static void test_link_lost_while_a_message_waits(void **state)
+{
+    struct world *w = *state;
+
+    attach_now(w);
+    receive_bins(w, "m", "abcdef");
+    w->log[0] = '\0';
+    lose(w, LINK_REASON_CLOSED, 0);
+    assert_null(strstr(w->log, "MESSAGE"));
+    w->log[0] = '\0';
+    storage_answers(w, 0);
+    tick_at(w, 1001);
+    assert_log(w, "MESSAGE(" BODY("m", FILE_OF("A")) ") go ");
 }
 
 static void test_disconnected_while_it_waits(void **state)
@@ -1311,8 +1326,11 @@ static void test_shutdown_while_it_waits(void **state)
     tick_at(w, 5999);
     assert_log(w, "MESSAGE(" BODY("m", FILE_OF("A")) ") go close(1001,shutdown) ");
     receive_bins(w, "n", "abcdef"); /* still comes */
-    w->log[0] = '\0';
     lose(w, LINK_REASON_SHUTDOWN, 0);
+    assert_false(session_finished(w->session));
+    assert_int_equal(session_deadline(w->session), 6000);
+    w->log[0] = '\0';
+    tick_at(w, 6000);
     assert_log(w, "MESSAGE(" BODY("n", ABCDEF) ") go ");
     assert_true(session_finished(w->session));
     assert_int_equal(session_deadline(w->session), UINT64_MAX);
@@ -1404,6 +1422,7 @@ int main(void)
         TEST(test_waiting_for_the_disk_is_no_silence),
         TEST(test_a_storage_that_takes_too_long),
         TEST(test_link_lost_while_it_waits),
+        TEST(test_link_lost_while_a_message_waits),
         TEST(test_disconnected_while_it_waits),
         TEST(test_shutdown_while_it_waits),
         TEST(test_freed_while_it_waits),
