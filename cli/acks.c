@@ -4,6 +4,21 @@
 
 #include <errno.h>
 
+bool acks_take(struct acks *k, uint64_t seq)
+{
+    if (k->wanted && seq > k->confirmed && seq <= k->repeated)
+        return false;
+    if (seq > k->taken)
+        k->taken = seq;
+    return true;
+}
+
+void acks_lost(struct acks *k)
+{
+    k->away = true;
+    k->repeated = k->taken;
+}
+
 void acks_settle(struct acks *k, uint64_t seq)
 {
     if (seq > k->settled)

@@ -22,6 +22,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define PAUSE_MS 500      /* before imd is asked again that had not answered */
 #define COMMANDS_MAX 1000 /* at once; above it is a mistake */
 
 struct listening {
@@ -124,9 +125,10 @@ static void deal_with(struct listening *l, struct imctl_event *e, char *file, bo
 static void take_event(struct listening *l, struct imctl_event *e)
 {
     char *file;
-    bool counts = event_counts(l, e);
-    l->status = saving_event(&l->saving, e, &file);
-    if (l->status) {
+    bool counts = event_counts(l, e), again = !acks_take(&l->acks, imctl_event_seq(e));
+    if (!again)
+        l->status = saving_event(&l->saving, e, &file);
+    if (again || l->status) {
         imctl_event_free(e);
         return;
     }
@@ -226,6 +228,7 @@ static void listen_on(struct listening *l, struct imctl *c)
     serve_handler(l);
     while (!has_ended(l))
         turn(l, c);
+    handler_release(&l->handler);
 }
 
 /* The exit status; what has no sentence yet gets it. */
@@ -244,6 +247,59 @@ static int listen_ended(struct listening *l, struct imctl *c)
         status = imctl_error_exit_status(IMCTL_STORAGE);
     bool nothing = l->arguments->listen_ms >= 0 && l->counted == 0;
     return status ? status : nothing ? imctl_error_exit_status(IMCTL_UNKNOWN) : EXIT_SUCCESS;
+}
+
+/* ---- Reaching imd, once or again and again ---- */
+
+static void connection_changed(struct imctl *c, int error, void *userdata)
+{
+    struct listening *l = userdata;
+    if (error < 0) {
+        acks_lost(&l->acks);
+        complain("%s; waiting for it", failure_sentence(error));
+    } else {
+        l->acks.away = false;
+        complain("imd is back");
+    }
+}
+
+static int reach_once(struct listening *l, struct imctl **c)
+{
+    if (!l->arguments->reconnect)
+        return reach_daemon(l->arguments, c);
+    int status = reach_daemon_by(l->arguments, l->deadline, c);
+    int error = status ? 0 : imctl_set_reconnect(*c, connection_changed, l);
+    return error < 0 ? failure_status(error) : status;
+}
+
+static int begin_once(struct listening *l, struct imctl_selection *s, struct imctl **c)
+{
+    int status = reach_once(l, c);
+    if (status == 0)
+        status = select_begin(l->arguments, *c, s);
+    if (status == 0)
+        status = subscribe(*c, s);
+    return status;
+}
+
+/* imd was there and went away again before it had answered. */
+static bool is_worth_a_try(const struct listening *l, const struct imctl *c, int status)
+{
+    return c && l->arguments->reconnect && deadline_left(l->deadline) != 0 &&
+           (status == imctl_error_exit_status(IMCTL_NOT_CONNECTED) ||
+            status == imctl_error_exit_status(IMCTL_UNKNOWN));
+}
+
+static int begin(struct listening *l, struct imctl_selection *s, struct imctl **c)
+{
+    int status = begin_once(l, s, c);
+    while (is_worth_a_try(l, *c, status)) {
+        imctl_close(*c);
+        *c = NULL;
+        poll(NULL, 0, PAUSE_MS);
+        status = begin_once(l, s, c);
+    }
+    return status;
 }
 
 /* ---- The command ---- */
@@ -272,8 +328,6 @@ static int listening_begin(struct listening *l, const struct arguments *a)
         status = format_new(a, &l->format);
     if (status == 0)
         status = saving_begin(&l->saving, a->save_files, a->consumer);
-    if (status == 0)
-        status = handler_begin(&l->handler, a->exec, a->jobs ? a->jobs : 1, a->consumer);
     l->show = show_as(a->json, false, l->format);
     return status;
 }
@@ -298,11 +352,9 @@ int cmd_listen(const struct arguments *a)
     if (status == 0)
         status = s ? selection_make(a, s) : failure_status(-ENOMEM);
     if (status == 0)
-        status = reach_daemon(a, &c);
+        status = begin(&l, s, &c);
     if (status == 0)
-        status = select_begin(a, c, s);
-    if (status == 0)
-        status = subscribe(c, s);
+        status = handler_begin(&l.handler, a->exec, a->jobs ? a->jobs : 1, a->consumer);
     if (status == 0) {
         listen_on(&l, c);
         status = listen_ended(&l, c);

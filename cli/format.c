@@ -131,7 +131,10 @@ static void put_json(const struct format *f, const struct imctl_event *e, const 
 {
     size_t len;
     const char *json = imctl_event_json(e, &len);
-    fwrite(json, 1, len, stdout);
+    if (f->terminal)
+        output_plain(json);
+    else
+        fwrite(json, 1, len, stdout);
 }
 
 static void put_percent(const struct format *f, const struct imctl_event *e, const char *file)

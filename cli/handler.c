@@ -374,6 +374,12 @@ int handler_begin(struct handler *h, const char *command, size_t at_once, bool s
     return h->signals < 0 ? failure_status(-errno) : 0;
 }
 
+void handler_release(struct handler *h)
+{
+    if (h->command)
+        sigprocmask(SIG_SETMASK, &h->mask, NULL);
+}
+
 void handler_end(struct handler *h)
 {
     while (h->first) {

@@ -41,6 +41,9 @@ int handler_serve(struct handler *h);
 bool handler_idle(const struct handler *h); /* nothing runs, and nothing will */
 bool handler_full(const struct handler *h); /* it holds so much that no more should be read */
 
+/* Nothing runs any more: signals end the program again. */
+void handler_release(struct handler *h);
+
 void handler_end(struct handler *h); /* also of one that did not begin */
 
 #endif

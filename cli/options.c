@@ -141,6 +141,8 @@ static const struct option_row rows[] = {
     {COMMAND_LISTEN, 'j', "jobs", "COUNT", take_count, FIELD(jobs), "with --exec: so many at once (1)"},
     {COMMAND_LISTEN, 0, "save-files", "DIR", take_word, FIELD(save_files),
      "save the files that messages bring in DIR, as SEQ-NAME"},
+    {COMMAND_LISTEN, 0, "reconnect", NULL, take_flag, FIELD(reconnect),
+     "wait for imd when it is not there or goes away, and go on where it was"},
     {EVENTS, 0, "format", "FMT", take_word, FIELD(format),
      "print this for each event, such as '%t %f: %m'; see imctl(1)"},
     {COMMAND_HISTORY, 'n', "count", "COUNT", take_count, FIELD(count), "the last COUNT of them (100)"},

@@ -1,13 +1,17 @@
 #include "reach.h"
 
+#include "deadline.h"
 #include "output.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define CONNECT_TIMEOUT_MS 5000
+#define LOOK_MS 200 /* how soon it is seen that there is a daemon */
+#define SOCKET_PATH_SIZE 128
 
 /* Errors of reaching the socket, and what to do about them. `unit`: ask whether imd runs. */
 static const struct {
@@ -22,7 +26,7 @@ static const struct {
     {-ENAMETOOLONG, "the path is too long for a socket", false},
 };
 
-static int unreachable(const struct arguments *a, const char *path, int error)
+static int unreachable(const struct arguments *a, const char *path, int error, bool waits)
 {
     const char *sentence = strerror(-error), *account = a->account ? a->account : "default";
     bool unit = false;
@@ -32,26 +36,63 @@ static int unreachable(const struct arguments *a, const char *path, int error)
             unit = reach_failures[i].unit;
         }
     }
-    if (unit)
+    if (waits)
+        complain("cannot reach imd at %s: %s; waiting for it", path, sentence);
+    else if (unit)
         complain("cannot reach imd at %s: %s; is imd@%s.socket running?", path, sentence, account);
     else
         complain("cannot reach imd at %s: %s", path, sentence);
     return imctl_error_exit_status(IMCTL_NOT_CONNECTED);
 }
 
-int reach_daemon(const struct arguments *a, struct imctl **out)
+/* 0, or the exit status. The path may be another one the next time: the user's own daemon goes first. */
+static int find_socket(const struct arguments *a, char *found, size_t size, const char **path)
 {
-    char found[128];
-    int error = a->socket ? 0 : imctl_socket_path(a->account, found, sizeof(found));
+    int error = a->socket ? 0 : imctl_socket_path(a->account, found, size);
+    *path = a->socket ? a->socket : found;
     if (error == -EINVAL) {
         complain("'%s' is no account name", a->account);
         return STATUS_USAGE;
     }
-    if (error < 0)
-        return unreachable(a, "the account's socket", error);
-    const char *path = a->socket ? a->socket : found;
-    error = imctl_open(path, CONNECT_TIMEOUT_MS, out);
-    return error < 0 ? unreachable(a, path, error) : 0;
+    return error < 0 ? unreachable(a, "the account's socket", error, false) : 0;
+}
+
+int reach_daemon(const struct arguments *a, struct imctl **out)
+{
+    char found[SOCKET_PATH_SIZE];
+    const char *path;
+    int status = find_socket(a, found, sizeof(found), &path);
+    if (status)
+        return status;
+    int error = imctl_open(path, CONNECT_TIMEOUT_MS, out);
+    return error < 0 ? unreachable(a, path, error, false) : 0;
+}
+
+/* What may change by itself. */
+static bool may_come(int error)
+{
+    return error == -ENOENT || error == -ECONNREFUSED || error == -ETIMEDOUT;
+}
+
+int reach_daemon_by(const struct arguments *a, int64_t deadline, struct imctl **out)
+{
+    char found[SOCKET_PATH_SIZE];
+    const char *path;
+    for (bool told = false;; told = true) {
+        int left = deadline_left(deadline), status = find_socket(a, found, sizeof(found), &path);
+        if (status)
+            return status;
+        int error = imctl_open(path, left >= 0 && left < CONNECT_TIMEOUT_MS ? left : CONNECT_TIMEOUT_MS, out);
+        if (error == 0)
+            return 0;
+        if (!may_come(error))
+            return unreachable(a, path, error, false);
+        if (left == 0)
+            return imctl_error_exit_status(IMCTL_UNKNOWN);
+        if (!told)
+            unreachable(a, path, error, true);
+        poll(NULL, 0, left >= 0 && left < LOOK_MS ? left : LOOK_MS);
+    }
 }
 
 /* Errors of a connection that stood. */
@@ -62,22 +103,34 @@ static const struct {
 } failures[] = {
     {-ETIMEDOUT, IMCTL_NOT_CONNECTED, "imd does not answer"},
     {-ECONNRESET, IMCTL_NOT_CONNECTED, "imd has ended the connection"},
+    {-ENOTCONN, IMCTL_NOT_CONNECTED, "there is no connection to imd now"},
     {-EBUSY, IMCTL_BUSY, "imd has too many clients; try again"},
     {-EPROTO, IMCTL_INTERNAL, "what answers is not imd"},
     {-EMSGSIZE, IMCTL_TOO_LARGE, "imd has sent a line above 256 MiB"},
     {-EILSEQ, IMCTL_PARSE_ERROR, "what is to be sent is no text in UTF-8"},
 };
 
+#define FAILURES (sizeof(failures) / sizeof(failures[0]))
+
+static size_t failure_find(int error)
+{
+    size_t i = 0;
+    while (i < FAILURES && failures[i].error != error)
+        i++;
+    return i;
+}
+
+const char *failure_sentence(int error)
+{
+    size_t i = failure_find(error);
+    return i < FAILURES ? failures[i].sentence : strerror(-error);
+}
+
 int failure_status(int error)
 {
-    for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
-        if (failures[i].error == error) {
-            complain("%s", failures[i].sentence);
-            return imctl_error_exit_status(failures[i].status);
-        }
-    }
-    complain("%s", strerror(-error));
-    return imctl_error_exit_status(IMCTL_INTERNAL);
+    size_t i = failure_find(error);
+    complain("%s", failure_sentence(error));
+    return imctl_error_exit_status(i < FAILURES ? failures[i].status : IMCTL_INTERNAL);
 }
 
 /* What helps to understand an error beside its sentence. */

@@ -9,6 +9,10 @@
 /* 0, or the exit status; then it is on stderr why. */
 int reach_daemon(const struct arguments *a, struct imctl **out);
 
+/* The same, but waits until there is a daemon; IMCTL_UNKNOWN's status, in silence, when it is not there by
+ * the deadline. */
+int reach_daemon_by(const struct arguments *a, int64_t deadline, struct imctl **out);
+
 /* Calls a method and waits. As above. */
 int reach_call(struct imctl *c, const char *method, const char *params, struct imctl_reply **out);
 
@@ -18,6 +22,7 @@ int reach_answer(int error, struct imctl_reply **r);
 
 /* Complains about a negative errno of the library, or about an error of the daemon; gives the exit status. */
 int failure_status(int error);
+const char *failure_sentence(int error); /* without the status */
 int refusal_status(const struct imctl_reply *r);
 
 /* What refusal_status says, without a line break. */

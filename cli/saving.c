@@ -84,7 +84,7 @@ char *saving_name(const char *given)
     return safe;
 }
 
-static bool digits_are_lower_hex(const char *digits)
+static bool is_sha256(const char *digits)
 {
     return strlen(digits) == SHA256_DIGITS && strspn(digits, "0123456789abcdef") == SHA256_DIGITS;
 }
@@ -92,7 +92,7 @@ static bool digits_are_lower_hex(const char *digits)
 static bool is_of_imd(const struct received *r)
 {
     const char *slash = strrchr(r->path, '/');
-    return slash && digits_are_lower_hex(r->sha256) && strncmp(slash + 1, r->sha256, SHA256_DIGITS) == 0;
+    return r->path[0] == '/' && is_sha256(r->sha256) && strcmp(slash + 1, r->sha256) == 0;
 }
 
 /* ---- Bytes: 0, a negative errno, or a condition ---- */

@@ -944,6 +944,47 @@ static void on_a_terminal_events_are_for_people(void **state)
     assert_int_equal(how, 0);
 }
 
+static void on_a_terminal_a_saved_file_is_told(void **state)
+{
+    int screen, how;
+    char text[4096], line[256], file[128];
+    start_on(terminal_open(&screen), "listen", "-n", "1", "--save-files", folder, NULL);
+    imd_hears(SUBSCRIBE);
+    imd_says(SUBSCRIBED);
+    imd_says(EVENT("MESSAGE",
+                   TIME "\"code\":0,\"data\":{\"messageType\":\"FileMsg\",\"from\":\"a\",\"content\":"
+                        "{\"message\":{\"$bin\":\"AQI=\"},\"name\":\"a.bin\"}}"));
+    close(program.in);
+    read_all(screen, text, sizeof(text));
+    snprintf(file, sizeof(file), "%s/1-a.bin", folder);
+    snprintf(line, sizeof(line), "22:13:20 a: [file] a.bin, 2 B, saved as %s\n", file);
+    assert_string_equal(text, line);
+    assert_int_equal(unlink(file), 0);
+    read_all(program.err, text, sizeof(text));
+    assert_string_equal(text, "");
+    assert_int_equal(waitpid(program.pid, &how, 0), program.pid);
+    assert_int_equal(how, 0);
+}
+
+/* What others wrote drives no terminal, in whatever form it is asked for. */
+static void on_a_terminal_a_format_is_harmless(void **state)
+{
+    int screen, how;
+    char text[4096];
+    start_on(terminal_open(&screen), "listen", "-n", "1", "--format", "%m|%j\\t|", NULL);
+    imd_hears(SUBSCRIBE);
+    imd_says(SUBSCRIBED);
+    imd_says(EVENT("MESSAGE", "\"data\":{\"content\":{\"message\":\"a\\n\\u001b\xc2\x9b\\\\\"}}"));
+    close(program.in);
+    read_all(screen, text, sizeof(text));
+    assert_string_equal(text,
+                        "a\\x0a\\x1b\\x9b\\|{\"jsonrpc\":\"2.0\",\"method\":\"MESSAGE\",\"params\":{\"data\":"
+                        "{\"content\":{\"message\":\"a\\n\\u001b\\x9b\\\\\"}}}}\t|\n");
+    assert_int_equal(waitpid(program.pid, &how, 0), program.pid);
+    assert_int_equal(how, 0);
+    close(program.err);
+}
+
 static void on_a_terminal_history_has_dates(void **state)
 {
     int screen, how;
@@ -1004,6 +1045,8 @@ int main(void)
         TEST(outbox_cancels_one),
         TEST(a_full_disk_is_an_error),
         TEST(on_a_terminal_events_are_for_people),
+        TEST(on_a_terminal_a_saved_file_is_told),
+        TEST(on_a_terminal_a_format_is_harmless),
         TEST(on_a_terminal_history_has_dates),
     };
     if (!mkdtemp(folder))
