@@ -15,7 +15,6 @@ bool acks_take(struct acks *k, uint64_t seq)
 
 void acks_lost(struct acks *k)
 {
-    k->away = true;
     k->repeated = k->taken;
 }
 
@@ -40,12 +39,12 @@ static void ack_done(struct imctl *c, const struct imctl_reply *r, void *userdat
 
 int acks_push(struct acks *k, struct imctl *c)
 {
-    if (!k->wanted || k->away || k->waiting || k->settled <= k->asked)
+    if (!k->wanted || k->waiting || k->settled <= k->asked)
         return 0;
     int error = imctl_ack(c, k->settled, ack_done, k);
     k->waiting = error == 0;
     k->asked = error == 0 ? k->settled : k->asked;
-    return error == -ENOTCONN ? 0 : error;
+    return error == -ENOTCONN ? 0 : error; /* it comes back */
 }
 
 int acks_finish(struct acks *k, struct imctl *c)

@@ -8,7 +8,6 @@
 
 struct acks {
     bool wanted;        /* there is a consumer */
-    bool away;          /* there is no connection now */
     bool waiting;       /* one has no answer yet */
     uint64_t taken;     /* the last number that came */
     uint64_t repeated;  /* behind what is confirmed, all up to here comes again: it was taken, and then the

@@ -257,10 +257,8 @@ static void connection_changed(struct imctl *c, int error, void *userdata)
     if (error < 0) {
         acks_lost(&l->acks);
         complain("%s; waiting for it", failure_sentence(error));
-    } else {
-        l->acks.away = false;
+    } else
         complain("imd is back");
-    }
 }
 
 static int reach_once(struct listening *l, struct imctl **c)

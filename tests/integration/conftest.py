@@ -151,8 +151,8 @@ def fake(folder):
     """fake((kind, params), …) is a daemon that tells of these events."""
     made = []
 
-    def make(*events):
-        made.append(FakeDaemon(folder, *events))
+    def make(*events, **options):
+        made.append(FakeDaemon(folder, *events, **options))
         return made[-1]
 
     yield make

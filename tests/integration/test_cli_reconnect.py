@@ -103,6 +103,13 @@ def test_a_command_that_runs_is_not_run_twice(server, imd_of, again, folder):
     assert not_acked(daemon) == []
 
 
+def test_an_ack_that_was_lost_is_sent_again(fake, again):
+    daemon = fake(("MESSAGE", {"seq": 1, "time": 1, "code": 0, "data": {"content": {"message": "a"}}}), hang_up=True)
+    one = again(daemon, "--consumer", "me")
+    until(lambda: daemon.acks == [1, 1], "the ack comes again")
+    assert texts(one.lines()) == ["a"] and one.stderr() == WAITING + BACK
+
+
 def test_the_time_is_out_without_a_daemon(folder):
     path = os.path.join(folder, "none.sock")
     status, lines, error = imctl(path, "listen", "--reconnect", "-W", "0.1")
