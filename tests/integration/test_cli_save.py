@@ -44,6 +44,19 @@ def test_files_are_saved(server, bridge, listen, directory):
     assert sorted(os.listdir(directory)) == sorted(os.path.basename(path) for path in one.lines())
 
 
+def test_a_file_that_imd_has_written_is_saved(server, bridge, listen, directory):
+    data = os.urandom(3 << 20)
+    client = bridge.subscriber("MESSAGE")
+    one = listen("--save-files", directory, "-n", "2", "--consumer", "me", "--format", "%p")
+    for _ in range(2):
+        push_file(server, data, "a.bin")
+    held = [event.params["data"]["content"]["message"]["$file"] for event in client.messages(2)]
+    assert one.wait() == 0 and one.stderr() == ""
+    assert len(set(held)) == 1 and len(set(one.lines())) == 2
+    assert [content_of(path) for path in [held[0], *one.lines()]] == [data] * 3
+    assert sorted(f"{directory}/{name}" for name in os.listdir(directory)) == sorted(one.lines())
+
+
 def test_the_line_stays_as_it_came(server, bridge, listen, directory):
     client = bridge.subscriber("MESSAGE")
     one = listen("--save-files", directory, "-n", "2", "-e", "MESSAGE")
