@@ -1,7 +1,6 @@
 """imctl listen --exec: what the command is told, in which order, and what is acked."""
 
 import os
-import re
 import signal
 import subprocess
 
@@ -9,7 +8,7 @@ import pytest
 
 from imctl import CONSUMER, Imctl, imctl, last_seq, not_acked, pushed
 from patience import until
-from vitals import is_instrumented
+from vitals import is_instrumented, peak_rss
 
 
 def test_a_command_gets_the_event(server, bridge, listen, folder):
@@ -210,11 +209,6 @@ def test_a_command_for_what_is_lost(fake):
     assert imctl(daemon, "listen", "-n", "1", "-e", "GAP", "--exec", "echo $IM_EVENT $IM_SEQ") == (0, ["GAP 5"], "")
 
 
-def peak(one):
-    with open(f"/proc/{one.pid}/status", encoding="ascii") as f:
-        return int(re.search(r"VmHWM:\s+(\d+) kB", f.read())[1])
-
-
 def test_a_slow_command_does_not_fill_the_memory(server, bridge, listen, folder):
     """What waits stays in imd's history, and comes when there is room for it."""
     gate = os.path.join(folder, "gate")
@@ -226,4 +220,4 @@ def test_a_slow_command_does_not_fill_the_memory(server, bridge, listen, folder)
     open(gate, "w").close()
     assert one.wait_lines(48) == [str(n + 1) for n in range(48)]
     assert one.process.running() and one.stderr() == ""
-    assert is_instrumented() or peak(one) < 16 * 1024
+    assert is_instrumented() or peak_rss(one.pid) < 16 << 20

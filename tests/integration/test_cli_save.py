@@ -1,15 +1,15 @@
 """imctl listen --save-files: files that messages bring, whatever they are called and whoever claims them."""
 
+import filecmp
 import hashlib
 import json
 import os
-import re
 
 import pytest
 
 from imctl import CONSUMER, Imctl, imctl, last_seq, not_acked, pushed
-from patience import until
-from vitals import is_instrumented
+from patience import PATIENCE, until
+from vitals import is_instrumented, peak_rss
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 3
 
@@ -55,6 +55,21 @@ def test_a_file_that_imd_has_written_is_saved(server, bridge, listen, directory)
     assert len(set(held)) == 1 and len(set(one.lines())) == 2
     assert [content_of(path) for path in [held[0], *one.lines()]] == [data] * 3
     assert sorted(f"{directory}/{name}" for name in os.listdir(directory)) == sorted(one.lines())
+
+
+def test_a_large_file_from_account_to_account(server, imd, listen, folder, directory):
+    path = os.path.join(folder, "big.bin")
+    with open(path, "wb") as f:
+        f.write(os.urandom(1 << 20) * 60)
+    alice, bob = (imd(server.url(), UserId=name).connected() for name in ("alice", "bob"))
+    one = listen("--save-files", directory, "--type", "file", "-e", "MESSAGE", "--format", "%f %p", daemon=bob)
+    status, _, error = imctl(alice, "send", "-t", "bob", "-c", "private", "--file", path, seconds=PATIENCE)
+    assert (status, error) == (0, "")
+    sender, saved = one.wait_lines(1)[0].split()
+    assert sender == "alice" and filecmp.cmp(path, saved, shallow=False)
+    if not is_instrumented():
+        assert peak_rss(one.pid) < 10 << 20
+        assert max(peak_rss(daemon.process.pid) for daemon in (alice, bob)) < 180 << 20
 
 
 def test_the_line_stays_as_it_came(server, bridge, listen, directory):
@@ -152,12 +167,11 @@ def test_a_large_file_is_copied_in_little_memory(fake, folder, directory):
     one = Imctl(daemon, folder, "listen", "--save-files", directory, "--consumer", "me")
     try:
         until(lambda: daemon.acks == [7], "the file is saved")
-        with open(f"/proc/{one.pid}/status", encoding="ascii") as f:
-            peak = int(re.search(r"VmHWM:\s+(\d+) kB", f.read())[1])
+        peak = peak_rss(one.pid)
     finally:
         one.stop()
     assert content_of(f"{directory}/7-a.bin") == data
-    assert is_instrumented() or peak < 10 * 1024
+    assert is_instrumented() or peak < 10 << 20
 
 
 def saved(daemon, directory, *words):
