@@ -193,13 +193,15 @@ static void wait_and_serve(struct listening *l, struct imctl *c)
         l->error = imctl_dispatch(c);
 }
 
-/* Has commands begin, end, and be acked. */
+/* Has commands begin and end, and what they did be acked. Without a connection that cannot be: then what has
+ * not begun is left to the next time; but not without a consumer, because it would not come again. */
 static void serve_handler(struct listening *l)
 {
-    int error = l->handler.command ? handler_serve(&l->handler) : 0;
+    if (l->status || l->acks.refused || (l->error && l->acks.wanted))
+        l->handler.stopped = true;
+    if (l->handler.command)
+        handler_serve(&l->handler);
     acks_settle(&l->acks, l->handler.settled);
-    if (error < 0)
-        l->error = error;
 }
 
 static bool has_ended(const struct listening *l)
@@ -217,8 +219,6 @@ static void turn(struct listening *l, struct imctl *c)
     take_events(l, c);
     if (time_is_out && !is_over(l))
         stop(l);
-    if (l->status || l->error || l->acks.refused)
-        l->handler.stopped = true;
     serve_handler(l);
 }
 

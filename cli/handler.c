@@ -264,17 +264,13 @@ static void task_ended(struct handler *h, struct task *t, int how)
 }
 
 /* They are begun in order: behind the first that waits none runs. */
-static int take_ended(struct handler *h)
+static void take_ended(struct handler *h)
 {
     for (struct task *t = h->first; t && t->state != TASK_WAITS; t = t->next) {
         int how;
-        pid_t pid = t->state == TASK_RUNS ? waitpid(t->pid, &how, WNOHANG) : 0;
-        if (pid < 0 && errno != EINTR)
-            return -errno;
-        if (pid > 0)
+        if (t->state == TASK_RUNS && waitpid(t->pid, &how, WNOHANG) > 0)
             task_ended(h, t, how);
     }
-    return 0;
 }
 
 static void begin_waiting(struct handler *h)
@@ -314,13 +310,12 @@ static void take_signals(struct handler *h)
     }
 }
 
-int handler_serve(struct handler *h)
+void handler_serve(struct handler *h)
 {
     take_signals(h);
-    int error = take_ended(h);
+    take_ended(h);
     begin_waiting(h);
     settle(h);
-    return error;
 }
 
 int handler_add(struct handler *h, struct imctl_event *e, char *file, bool run)

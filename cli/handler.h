@@ -35,8 +35,8 @@ int handler_begin(struct handler *h, const char *command, size_t at_once, bool s
  * for in its turn. 0 or -ENOMEM; then they are freed. */
 int handler_add(struct handler *h, struct imctl_event *e, char *file, bool run);
 
-/* Begins and ends what can be. 0 or a negative errno. */
-int handler_serve(struct handler *h);
+/* Begins and ends what can be. */
+void handler_serve(struct handler *h);
 
 bool handler_idle(const struct handler *h); /* nothing runs, and nothing will */
 bool handler_full(const struct handler *h); /* it holds so much that no more should be read */

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from imctl import Imctl, imctl, not_acked
-from patience import until
+from patience import SLOW, until
 
 WAITING = "imctl: imd has ended the connection; waiting for it\n"
 BACK = "imctl: imd is back\n"
@@ -119,7 +119,7 @@ def test_the_time_is_out_without_a_daemon(folder):
 
 def test_the_time_is_out_while_it_is_away(server, imd, again):
     daemon = imd(server.url()).connected()
-    one = again(daemon, "-W", "2", "-e", "MESSAGE")
+    one = again(daemon, "-W", str(1.5 * SLOW), "-e", "MESSAGE")
     subscribed(daemon)
     daemon.stop()
     assert one.wait() == 124 and one.lines() == []
