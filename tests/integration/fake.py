@@ -1,5 +1,6 @@
 """A daemon that is none: it tells subscribers what the real one does only on bad days."""
 
+import contextlib
 import json
 import os
 import socket
@@ -27,12 +28,9 @@ class FakeDaemon:
                 sock, _ = self.listener.accept()
             except OSError:
                 return
-            with sock, sock.makefile("rb") as lines:
-                for line in lines:
-                    try:
-                        if not self._answer(sock, json.loads(line)):
-                            break
-                    except OSError:
+            with sock, sock.makefile("rb") as lines, contextlib.suppress(OSError):
+                while line := lines.readline():
+                    if not self._answer(sock, json.loads(line)):
                         break
 
     def _answer(self, sock, request):
