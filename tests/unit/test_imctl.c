@@ -192,7 +192,7 @@ static void help_and_version_are_data(void **state)
         read_all(program.out, text, sizeof(text));
         snprintf(usage, sizeof(usage), "Usage: imctl %s [OPTION]...", commands[i]);
         assert_memory_equal(text, usage, strlen(usage));
-        assert_non_null(strstr(text, "\n  -a, --account NAME "));
+        assert_non_null(strstr(text, "\n  -a, --account ACCOUNT "));
         read_all(program.err, text, sizeof(text));
         assert_string_equal(text, "");
         assert_int_equal(waitpid(program.pid, &how, 0), program.pid);
