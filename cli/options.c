@@ -135,7 +135,7 @@ static const struct option_row rows[] = {
     {COMMAND_LISTEN, 0, "since", "SEQ|TIME|earliest", take_moment, FIELD(since),
      "begin behind the event SEQ, at TIME, or with all that imd has (now)"},
     {COMMAND_LISTEN, 0, "consumer", "NAME", take_word, FIELD(consumer),
-     "begin behind what was printed under this name before; --since is for a new name"},
+     "begin behind what was dealt with under this name before; --since is for a new name"},
     {COMMAND_LISTEN, 0, "exec", "CMD", take_word, FIELD(exec),
      "run CMD with sh(1) for each event that counts, in place of printing it"},
     {COMMAND_LISTEN, 'j', "jobs", "COUNT", take_count, FIELD(jobs), "with --exec: so many at once (1)"},
