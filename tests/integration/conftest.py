@@ -16,6 +16,7 @@ from nameserver import NameServer
 from patience import SLOW, Impatient, until
 from proxy import Proxy
 from server import Server
+from terminal import Terminal
 
 TEST_LIMIT = 60
 
@@ -157,3 +158,17 @@ def fake(folder):
 
     yield make
     stop_all(made)
+
+
+@pytest.fixture
+def terminal(folder):
+    """terminal(word…) runs a program in a terminal."""
+    started = []
+
+    def start(*argv, **options):
+        one = Terminal(folder, argv, name=f"terminal{len(started)}", **options)
+        started.append(one)
+        return one
+
+    yield start
+    stop_all(started)
