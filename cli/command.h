@@ -22,6 +22,7 @@
 #define COMMAND_DISCONNECT (1u << 7)
 #define COMMAND_RECONNECT (1u << 8)
 #define COMMAND_STATS (1u << 9)
+#define COMMAND_CHAT (1u << 10)
 #define COMMAND_ANY (~0u) /* also accepted in front of the command */
 
 struct words {
@@ -77,5 +78,6 @@ int cmd_history(const struct arguments *a);
 int cmd_outbox(const struct arguments *a);
 int cmd_link(const struct arguments *a); /* connect, disconnect, reconnect */
 int cmd_stats(const struct arguments *a);
+int cmd_chat(const struct arguments *a);
 
 #endif

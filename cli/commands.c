@@ -14,6 +14,7 @@ const struct command commands[] = {
     {"disconnect", NULL, 0, 0, "disconnect and stay so until connect", cmd_link},
     {"reconnect", NULL, 0, 0, "disconnect and connect anew", cmd_link},
     {"stats", NULL, 0, 0, "print the daemon's counters", cmd_stats},
+    {"chat", NULL, 0, 0, "type lines that are sent, and see what comes", cmd_chat},
 };
 
 const size_t command_count = sizeof(commands) / sizeof(commands[0]);

@@ -159,6 +159,10 @@ static const struct option_row rows[] = {
     {COMMAND_OUTBOX, 0, "since", "TIME", take_time, FIELD(since), "list: only what was queued since TIME"},
     {COMMAND_OUTBOX, 0, "until", "TIME", take_time, FIELD(until), "list: only what was queued until TIME"},
     {COMMAND_OUTBOX, 'r', "reverse", NULL, take_flag, FIELD(reverse), "list: the newest first"},
+    {COMMAND_CHAT, 't', "to", "TO", take_word, FIELD(to),
+     "talk to TO, and see only messages from and to TO (the server, and all messages)"},
+    {COMMAND_CHAT, 'c', "conversation", "CONVERSATION", take_word, FIELD(conversation),
+     "server, private, discussion, group, chatroom or system (private; without --to: server)"},
     {COMMAND_STATS, 0, "prometheus", NULL, take_flag, FIELD(prometheus),
      "print the text form of Prometheus, for the textfile collector"},
 };
