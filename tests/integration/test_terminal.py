@@ -319,3 +319,34 @@ def test_status_on_a_terminal(bridge, terminal):
     assert screen.wait_end() == 0
     assert re.search(r"^ +Link: connected since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d; .* ago$", screen.screen(), re.MULTILINE)
     assert re.search(r"^ +Heartbeat: every .*$", screen.screen(), re.MULTILINE)
+
+
+# The progress of send --lines
+
+@pytest.fixture
+def sending(server, bridge, terminal, folder):
+    """sending(redirection): a terminal where a file of 20 lines is sent slowly."""
+
+    def start(redirection):
+        path = os.path.join(folder, "lines")
+        with open(path, "w") as f:
+            f.write("hello\n" * 20)
+        server.mode(ack="delay", delayMs=150)
+        script = f'echo begin; "$0" send --lines -j 4 -s "$1" <"$2" {redirection}; echo "status $?"; read line'
+        return terminal("sh", "-c", script, IMCTL, bridge.socket_path, path)
+
+    return start
+
+
+def test_progress(sending):
+    screen = sending(">/dev/null")
+    screen.wait(r"\Abegin\nimctl: \d+ lines, \d+/s \[#+-+\] \d0 %, \d+ s left\Z")
+    screen.wait("^status 0$")
+    assert re.fullmatch(r"begin\nimctl: 20 sent, 20 acked in [0-9.]+ s\nstatus 0", screen.screen())
+
+
+def test_progress_leaves_the_output_alone(sending):
+    screen = sending("")
+    screen.wait("^status 0$")
+    ids = r"([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\n){20}"
+    assert re.fullmatch(rf"begin\n{ids}imctl: 20 sent, 20 acked in [0-9.]+ s\nstatus 0", screen.screen())
