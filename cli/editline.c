@@ -13,7 +13,6 @@ static const struct {
     {"el_init", offsetof(struct editline, el_init)},
     {"el_end", offsetof(struct editline, el_end)},
     {"el_set", offsetof(struct editline, el_set)},
-    {"el_wset", offsetof(struct editline, el_wset)},
     {"el_get", offsetof(struct editline, el_get)},
     {"el_gets", offsetof(struct editline, el_gets)},
     {"el_wline", offsetof(struct editline, el_wline)},
@@ -22,20 +21,15 @@ static const struct {
     {"history_end", offsetof(struct editline, history_end)},
 };
 
-bool editline_open(struct editline *e)
+/* It is never unloaded: libtinfo would lose sight of memory that only its own variables lead to. */
+bool editline_load(struct editline *e)
 {
-    bool found = (e->handle = dlopen(LIBEDIT, RTLD_NOW | RTLD_LOCAL)) != NULL;
+    void *library = dlopen(LIBEDIT, RTLD_NOW | RTLD_LOCAL);
+    bool found = library != NULL;
     for (size_t i = 0; found && i < sizeof(names) / sizeof(names[0]); i++) {
-        void *at = dlsym(e->handle, names[i].name);
+        void *at = dlsym(library, names[i].name);
         memcpy((char *)e + names[i].field, &at, sizeof(at));
         found = at != NULL;
     }
     return found;
-}
-
-void editline_close(struct editline *e)
-{
-    if (e->handle)
-        dlclose(e->handle);
-    e->handle = NULL;
 }

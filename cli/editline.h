@@ -10,11 +10,9 @@
 
 /* Its functions by their names. */
 struct editline {
-    void *handle;
     __typeof__(el_init) *el_init;
     __typeof__(el_end) *el_end;
     __typeof__(el_set) *el_set;
-    __typeof__(el_wset) *el_wset;
     __typeof__(el_get) *el_get;
     __typeof__(el_gets) *el_gets;
     __typeof__(el_wline) *el_wline;
@@ -23,7 +21,6 @@ struct editline {
     __typeof__(history) *history;
 };
 
-bool editline_open(struct editline *e); /* false: it is not there */
-void editline_close(struct editline *e);
+bool editline_load(struct editline *e); /* false: it is not there */
 
 #endif

@@ -258,7 +258,7 @@ static void signals_hold(struct prompt *p)
 struct prompt *prompt_new(const struct prompt_guest *guest)
 {
     struct prompt *p = calloc(1, sizeof(*p));
-    bool loaded = p && editline_open(&lib);
+    bool loaded = p && editline_load(&lib);
     locale_choose();
     if (!loaded || !editor_begin(p)) {
         complain("%s", loaded ? "this terminal cannot be used" : "cannot load libedit, the line editor");
@@ -277,7 +277,6 @@ void prompt_free(struct prompt *p)
         lib.el_end(p->el);
     if (p->history)
         lib.history_end(p->history);
-    editline_close(&lib);
     free(p->line);
     free(p);
 }

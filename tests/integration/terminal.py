@@ -78,6 +78,10 @@ class Terminal:
     def screen(self):
         return "\n".join(self.lines())
 
+    def history(self):
+        """Also what has left the screen at its top."""
+        return self._tmux("capture-pane", "-p", "-S", "-")
+
     def cursor(self):
         """(column, row), from 0."""
         return tuple(int(n) for n in self._show("#{cursor_x} #{cursor_y}").split())

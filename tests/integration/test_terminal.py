@@ -97,6 +97,18 @@ def test_a_line_that_ends_at_the_edge_stays(server, bridge, chat, length):
     assert server.messages()[0]["content"] == {"message": "x" * (length - 1)}
 
 
+def test_a_line_longer_than_the_screen(server, bridge, chat):
+    screen = chat(bridge, columns=40, rows=8)
+    text = "0123456789" * 60
+    screen.type(text)
+    until(lambda: len(screen.lines()) == 8, "the line fills the screen")
+    server.push_text("one")
+    until(lambda: "one" in screen.history(), "what comes is printed")
+    screen.enter("end")
+    server.wait_frames(1)
+    assert server.messages()[0]["content"] == {"message": text + "end"}
+
+
 def test_utf8(pair, chat):
     ann, bob = pair
     anns, bobs = chat(ann, "-t", "bob", prompt="bob> ?"), chat(bob)
