@@ -1,4 +1,4 @@
-"""The examples in other languages: each sends, waits for the ack, and prints what others say."""
+"""The same program in four languages: each sends, waits for the ack, and prints what others say."""
 
 import os
 import pathlib
@@ -7,14 +7,15 @@ import re
 import pytest
 
 from patience import until
-from process import Process, run
+from process import Process, build_dir, run
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "libimctl/examples"
-LANGUAGES = ["sh", "py", "mjs"]
 
 
-@pytest.fixture(params=LANGUAGES)
+@pytest.fixture(params=["sh", "py", "mjs", "c"])
 def program(request):
+    if request.param == "c":
+        return os.path.join(build_dir(), "libimctl/examples/send_and_listen")
     return str(EXAMPLES / f"send_and_listen.{request.param}")
 
 
