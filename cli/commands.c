@@ -4,7 +4,7 @@
 
 const struct command commands[] = {
     {"status", NULL, 0, 0, "show the link to the server; exit 0 when connected, 69 otherwise", cmd_status},
-    {"send", "TEXT|-", 0, 1, "send a text (-: from standard input) and wait for the server's ack", cmd_send},
+    {"send", "[TEXT|-]", 0, 1, "send a text (-: from standard input) and wait for the server's ack", cmd_send},
     {"signal", "NAME", 1, 1, "send a signal message and wait for the server's ack", cmd_signal},
     {"listen", NULL, 0, 0, "print events as they come", cmd_listen},
     {"history", NULL, 0, 0, "print the last events that imd has kept", cmd_history},
