@@ -101,7 +101,7 @@
     X(ATTACHMENTS_MAX_SIZE, "Store", "AttachmentsMaxSize", SIZE, attachments_max, "1G", 0, 1099511627776,    \
       RELOAD,                                                                                                \
       "How much the files may take that are made of binary values above *InlineBinary*: beyond it, the "     \
-      "oldest go. 0: none are made, and all binary values are given within the line.")
+      "oldest go. 0: there are none, and all binary values are given within the line.")
 
 #define CONFIG_KEY_ID(id, ...) CONFIG_##id,
 enum config_key_id { CONFIG_KEYS(CONFIG_KEY_ID) CONFIG_KEY_COUNT };

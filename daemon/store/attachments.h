@@ -16,7 +16,8 @@ struct attachment_file;
 
 struct attachments {
     char *path;   /* absolute; made when the first file comes */
-    uint64_t max; /* bytes of all files, each counted in blocks of 4 KiB; 0: there shall be none */
+    uint64_t max; /* bytes of all files, each counted in blocks of 4 KiB; 0: there shall be none, and those
+                     that are there go */
     uint64_t total;
     bool counted;                   /* total is known */
     struct attachment_file *oldest; /* as of the last scan; those from next on may still be there */
