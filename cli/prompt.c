@@ -70,16 +70,20 @@ static int character_width(wchar_t c, int column)
     return wcwidth(c);
 }
 
-/* A wide character that does not fit moves to the next row whole; a row that is full begins the next one. */
+/* A wide character that does not fit moves to the next row whole. */
+static void cursor_fit(int *row, int *column, wchar_t c, int columns)
+{
+    if (!iswprint((wint_t)c) || *column + wcwidth(c) <= columns)
+        return;
+    ++*row;
+    *column = 0;
+}
+
+/* A row that is full begins the next one. */
 static void cursor_pass(int *row, int *column, wchar_t c, int columns)
 {
-    int width = character_width(c, *column);
-    bool whole = iswprint((wint_t)c);
-    if (whole && *column + width > columns) {
-        ++*row;
-        *column = 0;
-    }
-    *column += width;
+    cursor_fit(row, column, c, columns);
+    *column += character_width(c, *column);
     *row += *column / columns;
     *column %= columns;
 }
@@ -96,6 +100,8 @@ static int cursor_row(const struct prompt *p)
         cursor_pass(&row, &column, c, columns);
     for (const wchar_t *at = line->buffer; at < line->cursor; at++)
         cursor_pass(&row, &column, *at, columns);
+    if (line->cursor < line->lastchar)
+        cursor_fit(&row, &column, *line->cursor, columns);
     return row < rows ? row : rows - 1;
 }
 

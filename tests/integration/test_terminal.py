@@ -52,7 +52,7 @@ def test_what_is_half_typed_stays(server, bridge, chat):
     server.push_text("two")
     screen.wait(r"two\nserver> half a line")
     assert re.fullmatch(rf"{CLOCK} ann -> server: one\n{CLOCK} ann -> server: two\nserver> half a line", screen.screen())
-    assert screen.cursor() == (len("server> ha"), 2)
+    until(lambda: screen.cursor() == (len("server> ha"), 2), "the cursor is where it was")
     screen.enter("r")
     server.wait_frames(1)
     assert server.messages()[0]["content"] == {"message": "harlf a line"}
@@ -64,19 +64,29 @@ def test_a_long_line_stays(server, bridge, chat):
     text = "abc世界" * 18
     screen.type(text)
     screen.key(*["Left"] * 50)
-    until(lambda: len(screen.lines()) == 4, "the line takes four rows")
+    column, row = 25, 1
+    until(lambda: len(screen.lines()) == 4 and screen.cursor() == (column, row), "the cursor is where it goes")
     before = screen.lines()
-    column, row = screen.cursor()
     server.push_text("one")
-    screen.wait("one$")
-    until(lambda: len(screen.lines()) == 5, "the line is there again")
-    assert screen.lines()[1:] == before and screen.cursor() == (column, row + 1)
+    until(lambda: screen.lines()[1:] == before and screen.cursor() == (column, row + 1), "all is as it was")
     server.push_text("two")
-    until(lambda: len(screen.lines()) == 6, "the line is there again")
-    assert screen.lines()[2:] == before and screen.cursor() == (column, row + 2)
+    until(lambda: screen.lines()[2:] == before and screen.cursor() == (column, row + 2), "all is as it was")
     screen.key("C-e", "Enter")
     server.wait_frames(1)
     assert server.messages()[0]["content"] == {"message": text}
+
+
+@pytest.mark.parametrize("left, cursor", [(12, (4, 3)), (13, (2, 3)), (14, (0, 3)), (34, (0, 2))])
+def test_wide_characters_that_do_not_fit(server, bridge, chat, left, cursor):
+    """Each row has room for a half of one more; the cursor stands before and behind where they begin."""
+    screen = chat(bridge, columns=41, rows=12)
+    screen.type("世" * 70)
+    screen.key(*["Left"] * left)
+    until(lambda: screen.cursor() == cursor, "the cursor is where it goes")
+    before = screen.lines()
+    server.push_text("one")
+    until(lambda: screen.lines()[1:] == before, "the line is there again, and only once")
+    until(lambda: screen.cursor() == (cursor[0], cursor[1] + 1), "the cursor is where it was")
 
 
 @pytest.mark.parametrize("length", [32, 31, 72, 71])
@@ -84,11 +94,9 @@ def test_a_line_that_ends_at_the_edge_stays(server, bridge, chat, length):
     screen = chat(bridge, columns=40, rows=12)
     screen.type("x" * length)
     until(lambda: screen.screen().count("x") == length, "it is typed")
-    before, (column, row) = screen.lines(), screen.cursor()
+    before = screen.lines()
     server.push_text("one")
-    screen.wait("one$")
-    until(lambda: screen.screen().count("x") == length, "the line is there again")
-    until(lambda: screen.lines()[1:] == before, "the line is as it was")
+    until(lambda: screen.lines()[1:] == before, "the line is there again, and only once")
     screen.key("BSpace")
     until(lambda: screen.screen().count("x") == length - 1, "the line is edited")
     assert len(screen.lines()) <= len(before) + 1
@@ -272,13 +280,40 @@ def test_suspended_and_continued(server, bridge, terminal):
     assert server.messages()[0]["content"] == {"message": "hello"}
 
 
+def test_the_end_waits_for_the_last_ack(server, bridge, chat):
+    screen = chat(bridge)
+    server.mode(ack="reject", code=9, errMsg="not today")
+    screen.type("last words\r/quit\r")
+    assert screen.wait_end() == 0
+    screen.wait(r"^-- rejected: not today \(code 9\): last words$")
+
+
 @pytest.mark.parametrize("signal", ["TERM", "HUP"])
 def test_a_signal_restores_the_terminal(bridge, terminal, signal):
-    script = ('before=$(stty -g); "$0" chat -s "$1"; [ "$before" = "$(stty -g)" ] && echo restored; read line')
-    screen = terminal("bash", "-ic", script, IMCTL, bridge.socket_path)
+    """The shell gives chat a process group, for libedit sends the signal on to all of it; it leaves the terminal alone."""
+    script = ('set -m; before=$(stty -g); "$0" chat -s "$1"; echo "status $?"; '
+              '[ "$before" = "$(stty -g)" ] && echo restored; read line')
+    screen = terminal("bash", "-c", script, IMCTL, bridge.socket_path)
     screen.wait_last("server> ?")
-    run(["pkill", f"-{signal}", "-t", screen.tty(), "imctl"])
+    run(["pkill", f"-{signal}", "-t", screen.tty(), "-x", "imctl"])
+    screen.wait("^status (143|129)$")
     screen.wait("^restored$")
+
+
+def test_the_size_changes(server, bridge, chat):
+    screen = chat(bridge)
+    text = "0123456789" * 6
+    screen.type(text)
+    screen.wait_last(f"server> {text}")
+    screen.resize(40, 24)
+    screen.type("!")
+    until(lambda: screen.lines()[-1].endswith("89!"), "the line is drawn again")
+    server.push_text("one")
+    screen.wait("one$")
+    screen.enter("?")
+    server.wait_frames(1)
+    assert server.messages()[0]["content"] == {"message": text + "!?"}
+    screen.wait_last("server> ?")
 
 
 def test_chat_needs_a_terminal(bridge, terminal):
