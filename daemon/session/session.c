@@ -878,7 +878,7 @@ static void hold(struct session *s, struct held *h, const uint8_t *bytes, size_t
     if (post_held(s, h, now))
         return;
     complain_unstored(h->bytes ? "the store has too much to do" : "no memory");
-    tell_inline(s, h->bytes ? h->bytes : bytes, len, now);
+    tell_inline(s, bytes, len, now); /* still there, whoever has them */
     held_free(h);
 }
 

@@ -1337,6 +1337,20 @@ static void test_shutdown_while_it_waits(void **state)
     storage_answers(w, 0);
 }
 
+static void test_shutdown_does_not_wait_for_ever(void **state)
+{
+    struct world *w = *state;
+
+    attach_now(w);
+    receive_bins(w, "m", "abcdef");
+    session_shutdown(w->session, 6000, w->time);
+    w->log[0] = '\0';
+    assert_int_equal(session_deadline(w->session), 6000);
+    tick_at(w, 6000);
+    assert_log(w, "MESSAGE(" BODY("m", ABCDEF) ") go close(1001,shutdown) ");
+    storage_answers(w, 0);
+}
+
 static void test_freed_while_it_waits(void **state)
 {
     struct world *w = *state;
@@ -1425,6 +1439,7 @@ int main(void)
         TEST(test_link_lost_while_a_message_waits),
         TEST(test_disconnected_while_it_waits),
         TEST(test_shutdown_while_it_waits),
+        TEST(test_shutdown_does_not_wait_for_ever),
         TEST(test_freed_while_it_waits),
         TEST(test_reload_while_it_waits),
     };
