@@ -129,7 +129,10 @@ static void take_change(struct imctl *c, int error, void *userdata)
 {
     struct chat *chat = userdata;
     if (error < 0) {
-        notice(chat, "imd has gone; trying to reach it", NULL);
+        notice(chat,
+               error == -EBUSY ? "imd refuses the subscription; trying again"
+                               : "imd has gone; trying to reach it",
+               NULL);
         state_set(chat, "no imd", NULL);
         return;
     }

@@ -135,7 +135,8 @@ IMCTL_API int imctl_open_fd(int fd, struct imctl **out);
  * Has the connection come back by itself when it breaks. Requests without an answer get one as by imctl_close
  * (nothing is sent twice); then it is tried again, after 100 ms, doubling to 10 s, and what was subscribed is
  * subscribed again from behind the last event that came (a consumer: from what it acked). `changed` (may be
- * NULL) is called from imctl_dispatch: error < 0: lost, and why (as imctl_dispatch would return); 0: imd is
+ * NULL) is called from imctl_dispatch: error < 0: lost, and why (as imctl_dispatch would return); once more
+ * with -EBUSY: imd is there, but refuses the subscription for now (another has the consumer, say); 0: imd is
  * back, and subscribed again; what follows are the events that were missed. While it is away requests return
  * -ENOTCONN, and imctl_dispatch 0. The link's own STATUS may have changed meanwhile: ask `status`.
  *
@@ -235,7 +236,8 @@ IMCTL_API int imctl_outbox_cancel(struct imctl *c, const char *id,
 /*
  * The same, waiting for the answer, up to timeout_ms (-1: as long as it takes). 0: *out is the reply, which
  * may be an error of the daemon. -ETIMEDOUT: none came; it is ignored when it comes later. Events that arrive
- * meanwhile go to the handler, or wait for imctl_event_next. -EDEADLK: called from a callback.
+ * meanwhile go to the handler, or wait for imctl_event_next. -EDEADLK: called from a callback. `out` may be
+ * NULL: the reply is dropped.
  */
 IMCTL_API int imctl_call_wait(struct imctl *c, const char *method, const char *params, int timeout_ms,
                               struct imctl_reply **out);

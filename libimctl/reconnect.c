@@ -66,10 +66,21 @@ static void schedule(struct reconnect *r)
     r->delay_ms = r->delay_ms < DELAY_MAX_MS / 2 ? r->delay_ms * 2 : DELAY_MAX_MS;
 }
 
+/* What there is to tell; 0: nothing new. */
+static int news_of(struct reconnect *r, int error)
+{
+    if (!r->away)
+        return error;
+    if (!r->refused || r->refusal_told)
+        return 0;
+    r->refusal_told = true;
+    return -EBUSY;
+}
+
 void reconnect_lost(struct imctl *c, int error)
 {
     struct reconnect *r = c->again;
-    bool news = !r->away;
+    int news = news_of(r, error);
     epoll_ctl(r->epoll, EPOLL_CTL_DEL, c->fd,
               NULL); /* a child may have the socket too: closing is not enough */
     r->away = true;
@@ -77,7 +88,7 @@ void reconnect_lost(struct imctl *c, int error)
     connection_unplug(c);
     schedule(r);
     if (news && r->changed && !c->closing)
-        r->changed(c, error, r->userdata);
+        r->changed(c, news, r->userdata);
 }
 
 /* ---- Back ---- */
@@ -91,7 +102,7 @@ static void on_resumed(struct imctl *c, const struct imctl_reply *reply, void *u
     }
     if (c->subscription)
         subscription_begun(c->subscription, reply);
-    r->away = false;
+    r->away = r->refusal_told = false;
     r->delay_ms = DELAY_MIN_MS;
     if (r->changed)
         r->changed(c, 0, r->userdata);

@@ -10,10 +10,11 @@
 
 struct reconnect {
     int epoll;
-    uint32_t armed; /* what epoll waits for; 0: it has no socket */
-    bool away;      /* from the loss until imd has answered */
-    bool refused;   /* imd answered, but not as was hoped */
-    int64_t due;    /* while there is no socket: when to try next */
+    uint32_t armed;    /* what epoll waits for; 0: it has no socket */
+    bool away;         /* from the loss until imd has answered */
+    bool refused;      /* imd answered, but not as was hoped … */
+    bool refusal_told; /* … which was told, and is not told again before it is back */
+    int64_t due;       /* while there is no socket: when to try next */
     int delay_ms;
     void (*changed)(struct imctl *c, int error, void *userdata);
     void *userdata;

@@ -70,7 +70,10 @@ static int waiter_run(struct imctl *c, struct waiter *w, int timeout_ms, struct 
     }
     if (!w->reply)
         return -ENOMEM;
-    *out = w->reply;
+    if (out)
+        *out = w->reply;
+    else
+        imctl_reply_free(w->reply);
     return 0;
 }
 

@@ -276,8 +276,7 @@ static void the_outbox_is_asked(void **state)
     assert_int_equal(imctl_outbox_wait(c, "x", 1000, &r), 0);
     imctl_reply_free(r);
     imd_says("{\"id\":5,\"result\":{}}\n");
-    assert_int_equal(imctl_outbox_cancel_wait(c, "y", 1000, &r), 0);
-    imctl_reply_free(r);
+    assert_int_equal(imctl_outbox_cancel_wait(c, "y", 1000, NULL), 0);
     imd_says("{\"id\":6,\"result\":{}}\n");
     assert_int_equal(imctl_history_wait(c, NULL, 1000, &r), 0);
     imctl_reply_free(r);

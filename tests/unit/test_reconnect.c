@@ -394,6 +394,7 @@ static void a_refused_return_is_tried_again(void **state)
         while (recv(imd, line, 1, MSG_DONTWAIT) != 0) /* the client hangs up */
             client_step();
         assert_in_range(imctl_timeout(c), (100 << i) + 1, 200 << i);
+        logged(i == 0 ? "lost -16;" : ""); /* told once: it is there, and refuses */
         close(imd);
     }
     imd_accepts();
