@@ -120,7 +120,7 @@ static int options_check(const struct arguments *a)
     unsigned given = given_options(a);
     const char *why = contradiction_find(given);
     if (!(given & (GIVEN_TEXT | GIVEN_WHOLE | GIVEN_CONTENT_KEY | GIVEN_LINES)))
-        return usage(a->command, "missing", a->command->operand);
+        return usage(a->command, "missing", "TEXT|-");
     if (!why)
         return 0;
     complain("%s; see 'imctl %s --help'", why, a->command->name);
