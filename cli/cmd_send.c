@@ -12,10 +12,12 @@
 static void print_ack(const struct arguments *a, const struct imctl_reply *r)
 {
     const char *id = imctl_reply_id(r), *state = imctl_reply_state(r);
-    if (a->json)
+    if (a->json) {
         puts(imctl_reply_json(r, NULL));
-    else
-        printf("%s%s%s\n", id ? id : "", state ? " " : "", state ? state : "");
+        return;
+    }
+    output_plain(id ? id : "");
+    printf("%s%s\n", state ? " " : "", state ? state : "");
 }
 
 static int wait_for_ack(const struct arguments *a, struct imctl *c, const struct imctl_message *m)

@@ -84,13 +84,23 @@ static void fail(struct run *r, uint64_t line, enum imctl_error error, bool loca
     complain("line %llu: %s", (unsigned long long)line, why);
 }
 
+/* JSON is on one line as it is; an id is the server's word, and may hold anything. */
+static void answer_print(const struct run *r, const char *answer)
+{
+    if (r->a->json)
+        fputs(answer ? answer : "", stdout);
+    else
+        output_plain(answer ? answer : "");
+    putchar('\n');
+}
+
 static void answers_print(struct run *r)
 {
     for (; r->tail < r->head && slot_at(r, r->tail)->state == SLOT_DONE; r->tail++) {
         struct slot *s = slot_at(r, r->tail);
         if (r->to_terminal)
             progress_erase(&r->progress);
-        puts(s->answer ? s->answer : "");
+        answer_print(r, s->answer);
         free(s->answer);
         s->answer = NULL;
         s->state = SLOT_FREE;

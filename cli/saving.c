@@ -30,11 +30,12 @@
 #define SHA256_DIGITS 64
 
 /* Conditions that no new try changes. */
-enum { GOT = 0, GONE = 1, DAMAGED, FOREIGN };
+enum { GOT = 0, GONE = 1, DAMAGED, CLOSED, FOREIGN };
 
 static const char *const conditions[] = {
     [GONE] = "imd no longer has it",
     [DAMAGED] = "it is not what imd told",
+    [CLOSED] = "permission denied; are you in imd's group?",
     [FOREIGN] = "its path is none of imd's; the sender may have made it up",
 };
 
@@ -62,14 +63,14 @@ static const char *name_tail(const char *name)
     return name;
 }
 
-/* Control characters, also those of two bytes, become '_'. */
-static void blank_controls(char *name)
+/* Control characters, also those of two bytes, and what cannot be in a name everywhere become '_'. */
+static void blank_forbidden(char *name)
 {
     for (unsigned char *p = (unsigned char *)name; *p; p++) {
         bool c1 = p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f;
         if (c1)
             *p++ = '_';
-        if (c1 || *p < 0x20 || *p == 0x7f)
+        if (c1 || *p < 0x20 || *p == 0x7f || strchr("<>:\"|?*", *p)) /* some file systems refuse these */
             *p = '_';
     }
 }
@@ -80,7 +81,7 @@ char *saving_name(const char *given)
     name += strspn(name, ".");
     char *safe = strdup(*name ? name : "file");
     if (safe)
-        blank_controls(safe);
+        blank_forbidden(safe);
     return safe;
 }
 
@@ -119,12 +120,30 @@ static int copy_bytes(int from, int to, int64_t size)
     return 0;
 }
 
+/* Whatever its path is, it stops nothing that comes behind it: the sender may have chosen it. Only what this
+ * process lacks is an error. */
+static int source_condition(int error)
+{
+    switch (error) {
+    case ENOENT:
+        return GONE;
+    case EACCES:
+        return CLOSED;
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+        return -error;
+    default:
+        return FOREIGN;
+    }
+}
+
 static int copy_file(const struct received *r, int to)
 {
     struct stat st;
     int result = DAMAGED, from = open(r->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (from < 0)
-        return errno == ENOENT ? GONE : errno == ELOOP ? FOREIGN : -errno;
+        return source_condition(errno);
     if (fstat(from, &st) < 0)
         result = -errno;
     else if (!S_ISREG(st.st_mode))

@@ -98,6 +98,8 @@ static void on_resumed(struct imctl *c, const struct imctl_reply *reply, void *u
     struct reconnect *r = c->again;
     if (imctl_reply_error(reply) != IMCTL_OK) {
         r->refused = true;
+        if (c->subscription && imctl_reply_error(reply) == IMCTL_INVALID_PARAMS)
+            subscription_refused(c->subscription); /* its params were good before */
         return;
     }
     if (c->subscription)

@@ -31,6 +31,12 @@ void subscription_begun(struct subscription *s, const struct imctl_reply *reply)
     const char *seq = imctl_reply_value(reply, "seq");
     if (seq && view_uint(view_of(seq, strlen(seq)), &s->after))
         s->placed = true;
+    s->strange = false;
+}
+
+void subscription_refused(struct subscription *s)
+{
+    s->strange = true;
 }
 
 void subscription_passed(struct subscription *s, uint64_t seq)
@@ -53,7 +59,7 @@ static void member_write(struct json_writer *w, const char *comma, struct view k
 void subscription_write_params(const struct subscription *s, struct json_writer *w)
 {
     struct view rest = {s->params.w.base, text_length(&s->params)}, key, value;
-    bool move = s->placed && !s->consumer;
+    bool move = s->strange || (s->placed && !s->consumer);
     const char *comma = "";
     json_literal(w, "{");
     while (rest.len > 0 && view_next(&rest, &key, &value)) {
@@ -65,7 +71,10 @@ void subscription_write_params(const struct subscription *s, struct json_writer 
     if (move) {
         json_text(w, comma);
         json_first_key(w, "since");
-        json_uint(w, s->after);
+        if (s->strange)
+            json_cstring(w, "earliest");
+        else
+            json_uint(w, s->after);
     }
     json_literal(w, "}");
 }

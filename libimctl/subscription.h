@@ -13,6 +13,7 @@ struct subscription {
     struct text params; /* an object; empty: there are none */
     bool consumer;      /* imd knows from where on */
     bool placed;        /* after is known */
+    bool strange;       /* imd has not given that number yet: its history is another one */
     uint64_t after;
 };
 
@@ -22,6 +23,9 @@ void subscription_free(struct subscription *s);
 
 /* imd has told from where on. */
 void subscription_begun(struct subscription *s, const struct imctl_reply *reply);
+
+/* imd has refused the number to go on from: all that it has is new. */
+void subscription_refused(struct subscription *s);
 
 /* An event of this number came; 0: it has none. */
 void subscription_passed(struct subscription *s, uint64_t seq);

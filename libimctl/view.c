@@ -136,15 +136,16 @@ bool view_item(struct view *rest, struct view *item)
     return true;
 }
 
+/* Of members of the same name the last one counts, as imd and JSON parsers have it. */
 static struct view find_member(struct view object, const char *name, size_t len)
 {
-    struct view key, value;
+    struct view key, value, found = nothing;
     if (object.len == 0 || object.at[0] != '{')
         return nothing;
     while (view_next(&object, &key, &value))
         if (key.len == len && memcmp(key.at, name, len) == 0)
-            return value;
-    return nothing;
+            found = value;
+    return found;
 }
 
 struct view view_find(struct view object, const char *path)

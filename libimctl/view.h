@@ -29,7 +29,7 @@ bool view_next(struct view *rest, struct view *key, struct view *value);
 /* Elements of an array in their order: `rest` begins as the array itself. */
 bool view_item(struct view *rest, struct view *item);
 
-/* The member that `path` names: a key, or keys joined by '.'. */
+/* The member that `path` names: a key, or keys joined by '.'. Of several of this name the last. */
 struct view view_find(struct view object, const char *path);
 
 bool view_is(struct view v, const char *text); /* the same bytes */

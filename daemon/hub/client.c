@@ -322,7 +322,7 @@ static bool must_throttle(const struct client *c)
 
     return c->loading || client_replies(c) > CLIENT_REPLIES_HIGH ||
            (c->sends && h->link.congested(h->link.self)) ||
-           (c->stores && h->stored_calls >= STORED_CALLS_HIGH);
+           (c->stores && hub_store_is_behind(h));
 }
 
 static void handle_lines(struct client *c)

@@ -25,6 +25,7 @@ struct call {
     struct client *client; /* NULL: it has gone */
     struct call *prev, *next;
     bool stored;     /* waits for the store */
+    size_t bytes;    /* which it has in memory for that */
     uint16_t id_len; /* 0: a notification, never answered */
     char id[REQUEST_ID_MAX];
 };

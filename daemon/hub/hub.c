@@ -671,6 +671,7 @@ struct call *hub_call_new(struct hub *h, struct client *c, const char *id, size_
     call->hub = h;
     call->client = c;
     call->stored = false;
+    call->bytes = 0;
     call->id_len = (uint16_t)id_len;
     if (id_len)
         memcpy(call->id, id, id_len);
@@ -687,6 +688,7 @@ void hub_call_free(struct call *call)
         hub_mark_dirty(h, call->client); /* it may have waited for nothing else */
     }
     h->stored_calls -= call->stored;
+    h->stored_bytes -= call->bytes;
     call->next = h->calls_free;
     h->calls_free = call;
 }

@@ -155,6 +155,17 @@ static enum error queue_frame(struct call *call, struct link_frame *f, uint64_t 
     return ERROR_NONE;
 }
 
+static struct call *queued_call(struct request *r, const struct link_frame *f)
+{
+    struct call *call = stored_call(r);
+
+    if (call) {
+        call->bytes = f->len;
+        r->hub->stored_bytes += f->len;
+    }
+    return call;
+}
+
 static enum error send_later(struct request *r, struct link_send *s, uint64_t expires_ms)
 {
     struct link_frame frame;
@@ -163,7 +174,7 @@ static enum error send_later(struct request *r, struct link_send *s, uint64_t ex
 
     if (e)
         return e;
-    call = stored_call(r);
+    call = queued_call(r, &frame);
     e = call ? queue_frame(call, &frame, expires_ms, &r->limit) : ERROR_BUSY;
     if (e && call)
         hub_call_free(call);
@@ -218,7 +229,7 @@ static void file_send_free(struct file_send *f)
 /* Takes f over. The client is not read until the files are. */
 static enum error begin_loading(struct request *r, struct file_send *f)
 {
-    struct call *call = f->call = f->queue ? stored_call(r) : answered_call(r);
+    struct call *call = f->call = f->queue ? queued_call(r, &f->loading.frame) : answered_call(r);
 
     if (!call) {
         file_send_free(f);

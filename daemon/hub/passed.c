@@ -21,8 +21,8 @@ static bool there_is_room(const struct hub *h, uid_t uid)
     unsigned all = 0, mine = 0;
 
     for (const struct passed *p = h->passed; p; p = p->next) {
-        all++;
-        mine += p->uid == uid;
+        all += p->count > 0;
+        mine += p->count > 0 && p->uid == uid;
     }
     return all < PASSED_MAX && mine < PASSED_PER_USER_MAX;
 }
@@ -72,7 +72,7 @@ void passed_take(struct client *c, struct msghdr *m)
             h->cmsg_type == SCM_RIGHTS) /* once, and no more than there is room for */
             fill(p, (const int *)(const void *)CMSG_DATA(h), (h->cmsg_len - CMSG_LEN(0)) / sizeof(int));
     if (p)
-        p->lost = m->msg_flags & MSG_CTRUNC;
+        p->lost = p->lost || m->msg_flags & MSG_CTRUNC;
 }
 
 /* Of a line that came in pieces with several lots. */

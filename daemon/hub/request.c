@@ -203,7 +203,7 @@ struct call *stored_call(struct request *r)
     struct hub *h = r->hub;
     struct call *call = NULL;
 
-    if (h->stored_calls < (r->client->stores ? STORED_CALLS_MAX : STORED_CALLS_HIGH))
+    if (r->client->stores ? h->stored_calls < STORED_CALLS_MAX : !hub_store_is_behind(h))
         call = hub_call_new(h, r->client, r->id, r->id_len);
     if (!call) {
         r->limit = "store";

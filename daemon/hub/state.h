@@ -84,6 +84,7 @@ struct hub {
     struct call *calls_free, *calls_pool;
     size_t calls_used, calls_max;
     unsigned stored_calls; /* of them wait for the store */
+    size_t stored_bytes;   /* of their messages */
 
     struct sd_event_source *accept_source, *accept_timer, *stall_timer, *pause_timer, *journal_timer;
     bool paused;             /* for a slow subscriber */
@@ -99,6 +100,12 @@ struct hub {
 /* Requests to the store that clients wait for. From HIGH on those who make them are not read. */
 #define STORED_CALLS_MAX 1024
 #define STORED_CALLS_HIGH 512
+#define STORED_BYTES_HIGH (64u << 20)
+
+static inline bool hub_store_is_behind(const struct hub *h)
+{
+    return h->stored_calls >= STORED_CALLS_HIGH || h->stored_bytes >= STORED_BYTES_HIGH;
+}
 
 /* hub.c */
 unsigned hub_subscribers(const struct hub *h);

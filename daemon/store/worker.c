@@ -210,6 +210,8 @@ static void take_note(struct worker *w, struct storage_request *note)
 /* How much a request adds to the transaction. */
 static size_t request_size(const struct storage_request *r)
 {
+    if (r->op == STORAGE_QUEUE)
+        return ((const struct storage_queue *)r)->frame_len;
     return r->op == STORAGE_APPEND ? transaction_append_size((const struct storage_append *)r) : 0;
 }
 

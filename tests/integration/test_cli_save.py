@@ -204,10 +204,12 @@ def test_a_sender_cannot_name_a_file_of_ours(fake, folder, directory):
     os.symlink(secret, os.path.join(folder, sha256))
     os.mkfifo(os.path.join(folder, "0" * 64))
     daemon = fake(file_event(1, secret, 6, sha256), file_event(2, os.path.join(folder, sha256), 6, sha256),
-                  file_event(3, secret, 6, "id_ed25519"), file_event(4, os.path.join(folder, "0" * 64), 0, "0" * 64))
-    status, lines, error = saved(daemon, directory, "-n", "4")
-    assert (status, lines) == (74, ["1", "2", "3", "4"])
-    assert error.count("its path is none of imd's") == 4 and os.listdir(directory) == []
+                  file_event(3, secret, 6, "id_ed25519"), file_event(4, os.path.join(folder, "0" * 64), 0, "0" * 64),
+                  file_event(5, os.path.join(secret, sha256), 6, sha256),
+                  file_event(6, "/" + "x/" * 3000 + sha256, 6, sha256))
+    status, lines, error = saved(daemon, directory, "-n", "6")
+    assert (status, lines) == (74, ["1", "2", "3", "4", "5", "6"])
+    assert error.count("its path is none of imd's") == 6 and os.listdir(directory) == []
 
 
 def test_bytes_that_are_no_base64(fake, directory):

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import tempfile
 
+import msgpack
 import pytest
 
 from client import Client
@@ -588,6 +589,22 @@ def test_a_large_file(server, bridge, start, folder):
     assert message["content"]["message"] == data and message["content"]["size"] == len(data)
     server.push({"code": 0, "data": {"messageId": message["messageId"]}})
     assert process.end() == (0, message["messageId"] + "\n", "")
+
+
+# ---- What an answer may hold ----
+
+
+def test_the_server_writes_nothing_to_a_terminal(server, bridge, start):
+    """Of several messageIds the last one counts; an id is printed as people may see it."""
+    server.mode(ack="swallow")
+    one = start(bridge.socket_path, "send", "--id", "real\x1b[31m", "hello")
+    server.wait_frames(1)
+    packer = msgpack.Packer(autoreset=False)
+    packer.pack_map_header(2), packer.pack("code"), packer.pack(0), packer.pack("data"), packer.pack_map_header(2)
+    for key in "made up", "real\x1b[31m":
+        packer.pack("messageId"), packer.pack(key)
+    server.push(bytes(packer.bytes()))
+    assert one.end() == (0, "real\\x1b[31m\n", "")
 
 
 # ---- No answer ----

@@ -4,12 +4,13 @@ import contextlib
 import os
 import signal
 import socket
+import time
 
 import pytest
 
 from patience import PATIENCE, until
 from process import preload
-from vitals import descriptors, is_instrumented, measures_memory
+from vitals import descriptors, is_instrumented, measures_memory, rss
 
 MIB = 1 << 20
 LINE_FDS_MAX = 16
@@ -300,6 +301,73 @@ def test_a_file_system_that_does_not_answer(server, imd_of, opened, stuck_files)
         assert sender.result(number)["code"] == 0
     senders[0].result(behind)
     assert len(contents(server, 6)) == 6
+
+
+HELD_SYNC = r"""
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int fdatasync(int fd)
+{
+    while (access(getenv("STUCK"), F_OK) == 0)
+        usleep(1000);
+    return (int)syscall(SYS_fdatasync, fd);
+}
+"""
+
+
+def test_files_that_wait_for_the_disk(server, imd_of, folder):
+    """What waits in memory is bounded: senders are not read any more."""
+    if is_instrumented():
+        pytest.skip("what is preloaded must come before a sanitizer's own")
+    env = {"LD_PRELOAD": preload(folder, "held", HELD_SYNC), "STUCK": os.path.join(folder, "stuck")}
+    daemon = imd_of("ws://127.0.0.1:9/", env=env).start()
+    client, senders = daemon.client(), [daemon.client() for _ in range(3)]
+    file = os.memfd_create("sparse")
+    os.truncate(file, 10 * MIB)
+    params = {"message": {"content": {"message": {"$fd": 0}}}, "queue": True}
+    for sender in senders:  # from now on they use the store
+        sender.call("send", message={}, queue=True)
+    open(env["STUCK"], "w").close()
+    for _ in range(10):
+        for sender in senders:
+            sender.request_with([file], "send", params)
+    until(lambda: client.call("stats")["files"] >= 64 // 10, "memory is full of them")
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:
+        files = client.call("stats")["files"]
+    assert files <= 64 // 10 + 1 + len(senders)
+    assert rss(daemon.process.pid) < 150 * MIB
+    os.close(file)
+    daemon.crash()
+
+
+def hold_descriptors(daemon, file, count):
+    """So many clients with a line that has a descriptor and does not end."""
+    clients = [daemon.client() for _ in range(count)]
+    for client in clients:
+        client.write_with(b" ", [file])
+    return clients
+
+
+def test_descriptors_that_were_not_taken_count_for_nothing(server, bridge, opened):
+    file = opened(b"x")
+    bridge.client().call("status")
+    before = descriptors(bridge.process.pid)
+    held = hold_descriptors(bridge, file, 16)
+    until(lambda: descriptors(bridge.process.pid) == before + 32, "imd has as many as it takes of one user")
+    lost = hold_descriptors(bridge, file, 140)
+    client = bridge.client()
+    line = client.request_line(1, "send", message(0))
+    client.write_with(line[:20], [file])
+    until(lambda: descriptors(bridge.process.pid) == before + 32 + 141, "all are connected")
+    for one in held:
+        one.close()
+    until(lambda: descriptors(bridge.process.pid) == before + 141, "those are gone")
+    client.write_with(line[20:], [opened(b"another")])  # whose first one was lost
+    assert client.refusal(1).data["limit"] == "file descriptors"
+    assert client.result(client.request_with([file], "send", message(0)))["code"] == 0
+    assert len(lost) == 140
 
 
 def test_stopped_while_a_file_is_read(server, imd_of, opened, stuck_files):

@@ -407,6 +407,27 @@ static void a_refused_return_is_tried_again(void **state)
     assert_in_range(imctl_timeout(c), 0, 100); /* soon again */
 }
 
+/* A history of its own, with lower numbers: all of it is new. */
+static void another_history_is_taken_from_its_start(void **state)
+{
+    subscribe(NULL, "\"id\":1,\"method\":\"subscribe\"}", "{\"id\":1,\"result\":{\"seq\":9}}\n");
+    imd_hangs_up();
+    client_logs("lost -104;");
+    imd_accepts();
+    imd_hears("\"id\":2,\"method\":\"subscribe\",\"params\":{\"since\":9}}");
+    imd_says("{\"id\":2,\"error\":{\"code\":-32602,\"data\":{\"reason\":\"invalid_params\"}}}\n");
+    client_logs("lost -16;");
+    close(imd);
+    imd_accepts();
+    imd_hears("\"id\":3,\"method\":\"subscribe\",\"params\":{\"since\":\"earliest\"}}");
+    imd_says("{\"id\":3,\"result\":{\"seq\":2}}\n");
+    client_logs("back;");
+    imd_hangs_up();
+    client_logs("lost -104;");
+    imd_accepts();
+    imd_hears("\"id\":4,\"method\":\"subscribe\",\"params\":{\"since\":2}}");
+}
+
 static void it_is_tried_less_and_less_often(void **state)
 {
     static const int delays[] = {100, 200, 400, 800, 1600, 3200, 6400, 10000, 10000};
@@ -606,6 +627,7 @@ int main(void)
         TEST(who_wants_no_events_gets_none),
         TEST(answers_may_come_in_any_order),
         TEST(a_refused_return_is_tried_again),
+        TEST(another_history_is_taken_from_its_start),
         TEST(it_is_tried_less_and_less_often),
         TEST(files_of_a_lost_connection_are_closed),
         TEST(no_descriptor_stays_behind),
