@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -32,7 +33,7 @@
 #define BUSY_PATIENCE_MS 30000
 #define BUSY_PAUSE_MIN_MS 5
 #define BUSY_PAUSE_MAX_MS 1000
-#define STDOUT_BUFFER 65536
+#define PIECE_BYTES 4096 /* PIPE_BUF: where poll(2) says that there is room, there is room for so much */
 #define LINE_MAX_USUAL ((int64_t)1 << 20)
 
 enum slot_state { SLOT_FREE, SLOT_UNANSWERED, SLOT_BUSY, SLOT_DONE };
@@ -67,6 +68,7 @@ struct run {
     int64_t answer_deadline;
     int patience_ms; /* for an answer; -1: for ever */
     bool over;       /* nothing more is sent */
+    bool held_up;    /* whoever reads the answers does not */
 };
 
 static struct slot *slot_at(struct run *r, uint64_t number)
@@ -84,6 +86,28 @@ static void fail(struct run *r, uint64_t line, enum imctl_error error, bool loca
     complain("line %llu: %s", (unsigned long long)line, why);
 }
 
+static bool output_is_ready(void)
+{
+    struct pollfd p = {STDOUT_FILENO, POLLOUT, 0};
+    return poll(&p, 1, 0) != 0;
+}
+
+/* A reader that stands still must not hold up what imd says, or imd gives us up. Without imd it may. */
+static bool output_flush(struct run *r)
+{
+    r->held_up = r->c && __fpending(stdout) > 0 && !output_is_ready();
+    if (!r->held_up)
+        fflush(stdout);
+    return !r->held_up;
+}
+
+/* Of an answer that is longer than a piece the end may have to wait. */
+static bool output_has_room(struct run *r, const struct slot *s)
+{
+    size_t size = s->answer ? strlen(s->answer) : 0;
+    return __fpending(stdout) + size < PIECE_BYTES || output_flush(r);
+}
+
 /* JSON is on one line as it is; an id is the server's word, and may hold anything. */
 static void answer_print(const struct run *r, const char *answer)
 {
@@ -98,6 +122,8 @@ static void answers_print(struct run *r)
 {
     for (; r->tail < r->head && slot_at(r, r->tail)->state == SLOT_DONE; r->tail++) {
         struct slot *s = slot_at(r, r->tail);
+        if (!output_has_room(r, s))
+            return;
         if (r->to_terminal)
             progress_erase(&r->progress);
         answer_print(r, s->answer);
@@ -379,7 +405,7 @@ static void screen_update(struct run *r, bool idle)
 {
     bool due = progress_is_due(&r->progress);
     if (idle || due)
-        fflush(stdout);
+        output_flush(r);
     if (due)
         progress_draw(&r->progress, r->tail, r->done);
 }
@@ -387,11 +413,13 @@ static void screen_update(struct run *r, bool idle)
 static void wait_and_serve(struct run *r)
 {
     struct pollfd p[] = {{imctl_fd(r->c), imctl_events(r->c), 0},
-                         {wants_input(r) ? r->in.fd : -1, POLLIN, 0}};
-    int n = poll(p, 2, 0);
+                         {wants_input(r) ? r->in.fd : -1, POLLIN, 0},
+                         {-1, POLLOUT, 0}};
+    int n = poll(p, 3, 0);
     screen_update(r, n == 0);
+    p[2].fd = r->held_up ? STDOUT_FILENO : -1;
     if (n == 0)
-        n = poll(p, 2, wait_limit(r));
+        n = poll(p, 3, wait_limit(r));
     if (n > 0 && p[1].revents)
         input_read(r);
     if (n > 0 && p[0].revents)
@@ -472,7 +500,7 @@ static int run_init(struct run *r, const struct arguments *a)
     intake_init(&r->in, STDIN_FILENO, (size_t)line_max);
     progress_begin(&r->progress, input_size(STDIN_FILENO));
     r->to_terminal = output_is_terminal();
-    setvbuf(stdout, NULL, _IOFBF, STDOUT_BUFFER);
+    setvbuf(stdout, NULL, _IOFBF, 4 * PIECE_BYTES);
     return 0;
 }
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 
 import msgpack
 import pytest
@@ -339,6 +340,21 @@ def test_lines_are_acked_in_order(server, bridge, imctl):
     messages = server.messages()
     assert [m["content"]["message"] for m in messages] == lines
     assert [m["messageId"] for m in messages] == out.splitlines()
+
+
+# imctl goes on reading what imd says, and stops reading lines.
+def test_a_reader_that_stands_still(server, imd, start):
+    daemon = imd(server.url(), StallTimeout="300ms").connected()
+    count = 40000
+    one = start(daemon.socket_path, "send", "--lines")
+    writer = threading.Thread(target=lambda: one.put(b"hello\n" * count) or one.child.stdin.close())
+    writer.start()
+    server.wait("frames", min=16384)  # so many may be under way; from now on imctl can only wait
+    server.stays("accepted", 1, 1.5)
+    out = one.child.stdout.read().decode().splitlines()
+    writer.join()
+    assert one.child.wait(PATIENCE) == 0, one.child.stderr.read()
+    assert [m["messageId"] for m in server.messages() if m["messageType"] == "TxtMsg"] == out and len(out) == count
 
 
 def test_options_are_for_every_line(server, bridge, imctl):
