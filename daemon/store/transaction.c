@@ -266,6 +266,15 @@ static int refresh(struct worker *w)
     return rc;
 }
 
+/*
+ * Another number for each try. What a try that failed has written may be there all the same, and to write it
+ * again would be nothing to write, and to sync.
+ */
+static uint64_t try_number(const struct worker *w)
+{
+    return (uint64_t)worker_wall_ms() * 1024 + w->report.failures % 1024;
+}
+
 /* That the disk is well again is believed only when it has written something. */
 static int prepare_state(struct worker *w)
 {
@@ -274,9 +283,7 @@ static int prepare_state(struct worker *w)
     w->appending = w->written;
     if (rc == SQLITE_OK && !w->begun)
         rc = begin_run(w);
-    return rc == SQLITE_OK && w->report.failed
-               ? database_set(&w->database, "tried", (uint64_t)worker_wall_ms())
-               : rc;
+    return rc == SQLITE_OK && w->report.failed ? database_set(&w->database, "tried", try_number(w)) : rc;
 }
 
 static int record_lost(struct worker *w)
