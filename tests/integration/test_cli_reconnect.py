@@ -93,6 +93,7 @@ def test_a_command_that_runs_is_not_run_twice(server, imd_of, again, folder):
     server.push_text("a")
     server.push_text("b")
     until(lambda: os.path.exists(seen), "the command runs")
+    until(lambda: len(daemon.client().call("history")["events"]) == 2, "both are on disk")
     daemon.crash()
     one.wait_stderr(WAITING)
     daemon.start().connected()
