@@ -155,8 +155,7 @@ static void slot_fail(struct slot *s, enum imctl_error error, bool local, const 
 static void slot_refused(struct slot *s, const struct imctl_reply *reply)
 {
     char why[REFUSAL_SIZE];
-    size_t len;
-    const char *json = imctl_reply_json(reply, &len);
+    const char *json = imctl_reply_json(reply, NULL);
     refusal_sentence(reply, why, sizeof(why));
     if (strcmp(json, "{}") == 0) { /* the connection has ended */
         slot_fail(s, imctl_reply_error(reply), false, why);

@@ -10,23 +10,25 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The UTF-8 form of a C1 control character (U+0080 to U+009F), which terminals obey too. */
-static bool is_c1(const unsigned char *p)
+/* Those of C1 (U+0080 to U+009F) have two bytes in UTF-8, and terminals obey them too. */
+size_t output_control(const char *at)
 {
-    return p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f;
+    const unsigned char *p = (const unsigned char *)at;
+    if (p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f)
+        return 2;
+    return (p[0] && p[0] < 0x20) || p[0] == 0x7f ? 1 : 0;
 }
 
 static int put_plain(const char *text, FILE *to)
 {
     int columns = 0;
-    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-        if (is_c1(p))
-            columns += fprintf(to, "\\x%02x", *++p);
-        else if (*p < 0x20 || *p == 0x7f)
-            columns += fprintf(to, "\\x%02x", *p);
+    for (size_t control; *text; text += control ? control : 1) {
+        control = output_control(text);
+        if (control)
+            columns += fprintf(to, "\\x%02x", (unsigned char)text[control - 1]);
         else {
-            columns += (*p & 0xc0) != 0x80; /* the later bytes of a character take none */
-            putc(*p, to);
+            columns += (*text & 0xc0) != 0x80; /* the later bytes of a character take none */
+            putc(*text, to);
         }
     }
     return columns;

@@ -17,6 +17,9 @@ bool output_line(const char *line, size_t len);
  * the columns that it takes. */
 int output_plain(const char *text);
 
+/* The bytes of the control character that `at` begins with; 0: it is none. */
+size_t output_control(const char *at);
+
 /* What a line of a block for people is about: `   Attempts: `. */
 void output_label(const char *label);
 

@@ -125,13 +125,6 @@ static void prompt_draw(struct prompt *p)
     p->hidden = false;
 }
 
-/* The bytes of a control character: those of C1 have two, and terminals obey them too. */
-static size_t control_length(const char *at)
-{
-    unsigned char c = (unsigned char)at[0], next = (unsigned char)at[1];
-    return c < 0x20 || c == 0x7f ? 1 : c == 0xc2 && next >= 0x80 && next <= 0x9f ? 2 : 0;
-}
-
 /* No character is cut. */
 static void text_make(const char *text, char *out, size_t size)
 {
@@ -139,7 +132,7 @@ static void text_make(const char *text, char *out, size_t size)
     for (size_t control; *text && len + 1 < size; text += control ? control : 1) {
         if ((*text & 0xc0) != 0x80)
             whole = len;
-        control = control_length(text);
+        control = output_control(text);
         out[len++] = control ? '?' : *text;
     }
     out[(*text & 0xc0) == 0x80 ? whole : len] = '\0';

@@ -154,11 +154,9 @@ static void sentence_print(const struct imctl_reply *r, char *out, size_t size)
 void refusal_sentence(const struct imctl_reply *r, char *out, size_t size)
 {
     sentence_print(r, out, size);
-    for (unsigned char *p = (unsigned char *)out; *p; p++) {
-        if (*p < 0x20 || *p == 0x7f)
-            *p = '?';
-        else if (p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f) /* U+0080 to U+009F */
-            p[0] = p[1] = '?';
+    for (size_t control; *out; out += control ? control : 1) {
+        control = output_control(out);
+        memset(out, '?', control);
     }
 }
 

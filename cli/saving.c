@@ -66,12 +66,11 @@ static const char *name_tail(const char *name)
 /* Control characters, also those of two bytes, and what cannot be in a name everywhere become '_'. */
 static void blank_forbidden(char *name)
 {
-    for (unsigned char *p = (unsigned char *)name; *p; p++) {
-        bool c1 = p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f;
-        if (c1)
-            *p++ = '_';
-        if (c1 || *p < 0x20 || *p == 0x7f || strchr("<>:\"|?*", *p)) /* some file systems refuse these */
-            *p = '_';
+    for (size_t n; *name; name += n ? n : 1) {
+        n = output_control(name);
+        if (n == 0 && strchr("<>:\"|?*", *name)) /* some file systems refuse these */
+            n = 1;
+        memset(name, '_', n);
     }
 }
 
