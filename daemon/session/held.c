@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct held *held_new(size_t inline_max)
+struct held *held_begin(struct held *spare, size_t inline_max)
 {
-    struct held *h = malloc(sizeof *h);
+    struct held *h = spare ? spare : malloc(sizeof *h);
 
     if (!h)
         return NULL;

@@ -25,9 +25,10 @@ struct held {
     struct storage_bin bins[STORAGE_BINS_MAX];
 };
 
-struct held *held_new(size_t inline_max); /* NULL: no memory */
-void held_free(struct held *h);           /* not while the store has it; NULL is fine */
-void held_abandon(struct held *h);        /* free, as soon as that may be; NULL is fine */
+/* spare: one that was not posted, which is used again; NULL: a new one. NULL: no memory. */
+struct held *held_begin(struct held *spare, size_t inline_max);
+void held_free(struct held *h);    /* not while the store has it; NULL is fine */
+void held_abandon(struct held *h); /* free, as soon as that may be; NULL is fine */
 
 /* How to decode this frame for the first time; attach.count is then how many large bins it has. */
 struct decode_options held_survey(struct held *h, const uint8_t *bytes, size_t len);

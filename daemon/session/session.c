@@ -85,7 +85,8 @@ struct session {
     bool paused, hub_pauses; /* paused: by the hub, or by a message that waits */
     bool shutting_down, closing_down;
     uint64_t shutdown_ms;
-    struct held *held; /* the message of which the store has the binaries; NULL: none */
+    struct held *held;  /* the message of which the store has the binaries; NULL: none */
+    struct held *spare; /* for the next one: a message without large binaries costs no malloc */
     uint64_t held_until_ms;
 
     struct backoff backoff;
@@ -137,6 +138,7 @@ void session_free(struct session *s)
     if (!s)
         return;
     held_abandon(s->held);
+    held_free(s->spare);
     pending_deinit(&s->pending);
     scan_deinit(&s->ping);
     free(s);
@@ -904,9 +906,9 @@ static void survey(struct session *s, struct held *h, const uint8_t *bytes, size
         hold(s, h, bytes, len, now);
         return;
     }
+    s->spare = h;
     if (w)
         take_frame(s, &f, w, now);
-    held_free(h);
 }
 
 static bool may_attach(const struct session *s, size_t len)
@@ -916,13 +918,15 @@ static bool may_attach(const struct session *s, size_t len)
 
 void session_message(struct session *s, const uint8_t *bytes, size_t len, struct session_time now)
 {
-    struct held *h = may_attach(s, len) ? held_new(s->options.inline_binary) : NULL;
+    struct held *h = may_attach(s, len) ? held_begin(s->spare, s->options.inline_binary) : NULL;
 
     s->counters.frames_in++;
-    if (h)
-        survey(s, h, bytes, len, now);
-    else
+    if (!h) {
         tell_inline(s, bytes, len, now);
+        return;
+    }
+    s->spare = NULL;
+    survey(s, h, bytes, len, now);
 }
 
 static void tell_held(struct session *s, struct session_time now)
