@@ -321,8 +321,7 @@ static bool must_throttle(const struct client *c)
     const struct hub *h = c->hub;
 
     return c->loading || client_replies(c) > CLIENT_REPLIES_HIGH ||
-           (c->sends && h->link.congested(h->link.self)) ||
-           (c->stores && hub_store_is_behind(h));
+           (c->sends && h->link.congested(h->link.self)) || (c->stores && hub_store_is_behind(h));
 }
 
 static void handle_lines(struct client *c)
@@ -345,10 +344,12 @@ static void handle_lines(struct client *c)
             return;
         }
         passed = c->passed ? passed_of_line(c) : NULL;
-        if (r == LINE_TOO_LONG)
-            request_too_long(c->hub, c, passed);
-        else
+        if (r == LINE_TOO_LONG) {
+            request_too_long(c->hub, c);
+            passed_discard(passed);
+        } else {
             request_handle(c->hub, c, line, len, passed);
+        }
     }
 }
 

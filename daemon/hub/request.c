@@ -94,14 +94,13 @@ void call_refuse_stored(struct call *call, enum error e, const char *limit)
     call_refuse(call, e, detail, limit);
 }
 
-void request_too_long(struct hub *h, struct client *c, struct passed *passed)
+void request_too_long(struct hub *h, struct client *c)
 {
     char detail[80];
 
     h->counters.requests++;
     snprintf(detail, sizeof detail, "the line is longer than MaxLine (%zu bytes)", h->options.max_line);
     answer_error(c, "null", 4, ERROR_TOO_LARGE, detail, NULL);
-    passed_discard(passed);
 }
 
 void request_refuse_client(struct client *c, const char *limit)

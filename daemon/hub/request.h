@@ -11,7 +11,7 @@ struct passed;
 /* One line of a client, without its '\n' (which must be readable behind it), and the descriptors that came
  * with it, which are taken over; NULL: none. */
 void request_handle(struct hub *h, struct client *c, const char *line, size_t len, struct passed *passed);
-void request_too_long(struct hub *h, struct client *c, struct passed *passed);
+void request_too_long(struct hub *h, struct client *c);
 
 /* A client that is over a limit is told so, before it is closed. */
 void request_refuse_client(struct client *c, const char *limit);
