@@ -1,5 +1,6 @@
 /* Fills libimctl(3) with the declarations of imctl.h and the programs of examples/; part of the build. */
 #include "manual.h"
+#include "programs.h" /* PROGRAMS(X), a row for each: made from the list in CMakeLists.txt */
 
 #include <ctype.h>
 #include <stdbool.h>
@@ -74,7 +75,6 @@ static void section_write(const char *name, FILE *to)
 /* ---- Parts ---- */
 
 /* Each part has a function of its own. */
-#define PROGRAMS(X) X(send) X(listen) X(consumer) X(file) X(pipeline) X(listen_sdevent) X(listen_glib)
 
 #define SECTIONS(X)                  \
     X(errors, "Errors of a reply")   \
