@@ -20,9 +20,10 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "client_log.h"
+
 static struct imctl *c;
-static int imd;             /* the other end */
-static char log_text[4096]; /* what callbacks wrote */
+static int imd; /* the other end */
 
 static int connection_setup(void **state)
 {
@@ -61,31 +62,6 @@ static void imd_heard(const char *expected)
     ssize_t n = recv(imd, got, sizeof(got) - 1, MSG_DONTWAIT);
     got[n < 0 ? 0 : n] = '\0';
     assert_string_equal(got, expected);
-}
-
-static void log_line(const char *format, ...)
-{
-    size_t used = strlen(log_text);
-    va_list args;
-    va_start(args, format);
-    vsnprintf(log_text + used, sizeof(log_text) - used, format, args);
-    va_end(args);
-}
-
-/* The userdata of log_reply. */
-static void *named(const char *name)
-{
-    return (void *)name;
-}
-
-static void log_reply(struct imctl *connection, const struct imctl_reply *r, void *name)
-{
-    log_line("%s:%s;", (const char *)name, imctl_reply_reason(r));
-}
-
-static void log_event(struct imctl *connection, const struct imctl_event *e, void *userdata)
-{
-    log_line("%s %llu;", imctl_event_name(e), (unsigned long long)imctl_event_seq(e));
 }
 
 /* ---- Requests ---- */

@@ -19,41 +19,18 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "client_log.h"
+
 #define PATIENCE_MS 20000
 
 static char folder[32], path[64];
 static int listener, imd; /* -1: none */
 static struct imctl *c;
-static char log_text[4096];
-
-static void log_line(const char *format, ...)
-{
-    size_t used = strlen(log_text);
-    va_list args;
-    va_start(args, format);
-    vsnprintf(log_text + used, sizeof(log_text) - used, format, args);
-    va_end(args);
-}
 
 static void logged(const char *expected)
 {
     assert_string_equal(log_text, expected);
     log_text[0] = '\0';
-}
-
-static void *named(const char *name)
-{
-    return (void *)name;
-}
-
-static void log_reply(struct imctl *connection, const struct imctl_reply *r, void *name)
-{
-    log_line("%s:%s;", (const char *)name, imctl_reply_reason(r));
-}
-
-static void log_event(struct imctl *connection, const struct imctl_event *e, void *userdata)
-{
-    log_line("%s %llu;", imctl_event_name(e), (unsigned long long)imctl_event_seq(e));
 }
 
 static void log_change(struct imctl *connection, int error, void *userdata)

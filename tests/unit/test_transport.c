@@ -1149,6 +1149,14 @@ static void test_alive(void **state)
     server_stop(&s);
 }
 
+static void turn_for_a_while(struct rig *r)
+{
+    for (int i = 0; i < 20; i++) {
+        loop_wake(r->loop);
+        run_until(r, at_once);
+    }
+}
+
 static void test_pause(void **state)
 {
     struct rig *r = *state;
@@ -1159,10 +1167,7 @@ static void test_pause(void **state)
     command(&s, "{\"cmd\":\"push\",\"hex\":\"c0\",\"count\":3}");
     while (stat_of(&s, "queued") > 0) /* the kernel has it */
         ;
-    for (int i = 0; i < 20; i++) {
-        loop_wake(r->loop);
-        run_until(r, at_once);
-    }
+    turn_for_a_while(r);
     assert_int_equal(r->messages, 0);
     transport_pause(r->transport, false);
     run_until(r, has_three_messages);
@@ -1175,22 +1180,11 @@ static void test_pause(void **state)
     command(&s, "{\"cmd\":\"push\",\"hex\":\"c0\",\"count\":3}");
     while (stat_of(&s, "queued") > 0)
         ;
-    for (int i = 0; i < 20; i++) {
-        loop_wake(r->loop);
-        run_until(r, at_once);
-    }
+    turn_for_a_while(r);
     assert_int_equal(r->messages, 0);
     transport_pause(r->transport, false);
     run_until(r, has_three_messages);
     server_stop(&s);
-}
-
-static void turn_for_a_while(struct rig *r)
-{
-    for (int i = 0; i < 20; i++) {
-        loop_wake(r->loop);
-        run_until(r, at_once);
-    }
 }
 
 static bool has_wanted(struct rig *r)
