@@ -78,8 +78,7 @@ static int make_lws(struct loop *l)
         .max_http_header_data = 16384,
         .timeout_secs = 10,
         .connect_timeout_secs = 10,
-        .options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS |
-                   LWS_SERVER_OPTION_EXPLICIT_VHOSTS,
+        .options = LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS | LWS_SERVER_OPTION_EXPLICIT_VHOSTS,
     };
 
     lws_set_log_level(LLL_ERR | LLL_WARN, emit_lws_line);

@@ -19,7 +19,14 @@
 
 #define FLUSH_CALLS 4        /* writes to one client in a turn: then it is others' turn */
 #define OUT_CAPACITY 1024    /* of the first reply */
-#define OUT_KEEP (16u << 10) /* more is given back once it is empty */
+#define OUT_KEEP (16u << 10) /* a larger buffer is no spare */
+#define SPARES_MAX 64        /* as many clients as get answers in a usual turn */
+
+/* A buffer, as it lies among the spares. */
+struct reply_spare {
+    struct reply_spare *next;
+    size_t capacity;
+};
 
 static void client_ready(struct loop_source *source, uint32_t events);
 
@@ -132,6 +139,43 @@ static size_t replies_max(const struct client *c)
     return 2 * c->hub->options.max_message + ANSWER_BYTES_MAX + 2 * CLIENT_REPLIES_HIGH;
 }
 
+/* An idle client has no buffer, and one that is answered costs no malloc. */
+static void out_borrow(struct outbox *o, struct reply_spares *s)
+{
+    struct reply_spare *spare = s->first;
+
+    if (o->bytes || !spare)
+        return;
+    s->first = spare->next;
+    s->count--;
+    o->capacity = spare->capacity;
+    o->bytes = (char *)spare;
+}
+
+static void out_give_back(struct outbox *o, struct reply_spares *s)
+{
+    struct reply_spare *spare = (struct reply_spare *)(void *)o->bytes;
+
+    if (o->capacity > OUT_KEEP || s->count == SPARES_MAX) {
+        free(o->bytes);
+    } else if (o->bytes) {
+        *spare = (struct reply_spare){.next = s->first, .capacity = o->capacity};
+        s->first = spare;
+        s->count++;
+    }
+    *o = (struct outbox){0};
+}
+
+void reply_spares_free(struct reply_spares *s)
+{
+    struct reply_spare *spare;
+
+    while ((spare = s->first)) {
+        s->first = spare->next;
+        free(spare);
+    }
+}
+
 static bool out_grow(struct json_writer *w, size_t need)
 {
     struct client *c = w->owner;
@@ -167,6 +211,7 @@ static struct json_writer *line_begin(struct client *c)
 
     if (o->start == o->end)
         o->start = o->end = 0;
+    out_borrow(o, &c->hub->reply_spares);
     json_writer_init(&c->writer, o->bytes ? o->bytes + o->end : NULL, o->capacity - o->end);
     c->writer.grow = out_grow;
     c->writer.owner = c;
@@ -227,20 +272,16 @@ static void announce_missed(struct client *c)
     }
 }
 
-static void out_take(struct outbox *o, size_t n)
+static void out_take(struct client *c, size_t n)
 {
+    struct outbox *o = &c->out;
+
     if (n) {
         o->start += n;
         o->mid_line = o->bytes[o->start - 1] != '\n';
     }
-    if (o->start != o->end)
-        return;
-    o->start = o->end = 0;
-    if (o->capacity > OUT_KEEP) {
-        free(o->bytes);
-        o->bytes = NULL;
-        o->capacity = 0;
-    }
+    if (o->start == o->end && o->bytes)
+        out_give_back(o, &c->hub->reply_spares);
 }
 
 static void count_delivery(struct client *c, size_t bytes, uint32_t lines)
@@ -273,7 +314,7 @@ static bool write_once(struct client *c)
         return false;
     }
     if (n > 0) {
-        out_take(&c->out, subscriber_advance(&c->subscriber, &c->hub->ring, &d, (size_t)n, &lines));
+        out_take(c, subscriber_advance(&c->subscriber, &c->hub->ring, &d, (size_t)n, &lines));
         count_delivery(c, (size_t)n, lines);
     }
     c->blocked = n < (ssize_t)d.total;
@@ -360,6 +401,7 @@ static void read_once(struct client *c)
     struct msghdr m = {.msg_iov = &room, .msg_iovlen = 1};
     ssize_t n;
 
+    line_reader_borrow(&c->reader, &c->hub->line_spare);
     if (line_reader_room(&c->reader, (char **)&room.iov_base, &room.iov_len) < 0) {
         client_close(c, "no memory for its request");
         return;
@@ -377,6 +419,7 @@ static void read_once(struct client *c)
     } else if (n == 0 || errno != EAGAIN || c->gone) {
         c->eof = true;
     }
+    line_reader_give_back(&c->reader, &c->hub->line_spare);
 }
 
 /* A client that is gone may have left requests behind, which are done all the same. */
@@ -391,6 +434,7 @@ void client_resume(struct client *c)
     if (c->closed || !c->throttled || must_throttle(c))
         return;
     handle_lines(c);
+    line_reader_give_back(&c->reader, &c->hub->line_spare);
     if (c->gone)
         read_the_last(c);
     if (c->closed)

@@ -30,7 +30,14 @@ struct call {
     char id[REQUEST_ID_MAX];
 };
 
-/* Replies that wait to be written. */
+/* Buffers for replies that no client needs at the moment. */
+struct reply_spares {
+    struct reply_spare *first;
+    unsigned count;
+};
+void reply_spares_free(struct reply_spares *s);
+
+/* Replies that wait to be written; without a buffer while there are none. */
 struct outbox {
     char *bytes;
     size_t start, end, capacity;

@@ -822,6 +822,8 @@ void hub_free(struct hub *h)
     journal_deinit(h);
     ring_deinit(&h->ring);
     scan_deinit(&h->scan);
+    free(h->line_spare.buffer);
+    reply_spares_free(&h->reply_spares);
     free(h->calls_pool);
     free(h->users);
     free(h);

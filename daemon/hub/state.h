@@ -63,8 +63,10 @@ struct hub {
     bool reserving;
     uint64_t reserved; /* numbers up to this may be given to events: none of them was before a crash */
     struct scan scan;  /* of the request being handled */
-    uint64_t seq;      /* the last one given to an event */
-    size_t lead;       /* bytes before the body of the event being written */
+    struct line_spare line_spare;
+    struct reply_spares reply_spares;
+    uint64_t seq;                      /* the last one given to an event */
+    size_t lead;                       /* bytes before the body of the event being written */
     uint64_t last_status, last_outbox; /* ordinals of the last line of these kinds; UINT64_MAX: none yet */
 
     struct client *clients;   /* doubly linked */

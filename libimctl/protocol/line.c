@@ -118,6 +118,27 @@ enum line_result line_reader_next(struct line_reader *r, char **line, size_t *le
     }
 }
 
+void line_reader_borrow(struct line_reader *r, struct line_spare *spare)
+{
+    if (r->buffer)
+        return;
+    r->buffer = spare->buffer;
+    r->capacity = spare->buffer ? spare->capacity : 0;
+    spare->buffer = NULL;
+}
+
+void line_reader_give_back(struct line_reader *r, struct line_spare *spare)
+{
+    if (r->start != r->filled)
+        return;
+    if (!spare->buffer && r->capacity <= LINE_BUFFER_KEPT)
+        *spare = (struct line_spare){.buffer = r->buffer, .capacity = r->capacity};
+    else
+        free(r->buffer);
+    r->buffer = NULL;
+    r->capacity = r->start = r->filled = 0;
+}
+
 size_t line_reader_pending(const struct line_reader *r)
 {
     return r->filled - r->start;

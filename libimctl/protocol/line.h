@@ -38,6 +38,17 @@ int line_reader_room(struct line_reader *r, char **room, size_t *size);
 void line_reader_filled(struct line_reader *r, size_t n);
 enum line_result line_reader_next(struct line_reader *r, char **line, size_t *len);
 
+/*
+ * A buffer for many readers that are read one after the other: borrowed before line_reader_room, and given
+ * back when all that was read is handled, but for a reader that keeps an unfinished line in it.
+ */
+struct line_spare {
+    char *buffer;
+    size_t capacity;
+};
+void line_reader_borrow(struct line_reader *r, struct line_spare *spare);
+void line_reader_give_back(struct line_reader *r, struct line_spare *spare);
+
 /* Bytes of an unfinished line that are kept. */
 size_t line_reader_pending(const struct line_reader *r);
 

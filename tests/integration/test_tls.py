@@ -1,5 +1,7 @@
 """wss: certificates and names are checked, always, and what is wrong is told in words."""
 
+import signal
+
 import pytest
 
 
@@ -100,6 +102,24 @@ def test_client_certificate_missing(im_server, imd, certs):
     daemon = imd(server.url(host="localhost"), CaFile=certs.ca())
     daemon.client().wait_status(lambda s: s.get("attempt", 0) >= 2, "two attempts")
     assert server.stats()["accepted"] == 0
+
+
+def test_from_ws_to_wss_by_reload(im_server, imd, certs):
+    """OpenSSL is prepared with the first wss URL."""
+    plain, secure = im_server(), im_server(tls=certs.good())
+    daemon = imd(plain.url(), CaFile=certs.ca()).connected()
+    watcher = daemon.watcher()
+    for server, url in ((secure, secure.url(host="localhost")), (plain, plain.url())) * 2:
+        accepted = server.stats()["accepted"]
+        daemon.configure(url, CaFile=certs.ca())
+        daemon.process.signal(signal.SIGHUP)
+        client = daemon.client()
+        client.wait_status(lambda s: s["url"] == url, "the new Url")
+        client.call("reconnect")
+        watcher.status("connected", "to the other one")
+        server.wait("accepted", min=accepted + 1)
+        client.result(client.send("over this one"))
+        assert server.messages(type="TxtMsg")
 
 
 def test_plain_server_behind_wss(server, imd, certs):

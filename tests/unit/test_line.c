@@ -193,6 +193,62 @@ static void a_buffer_full_of_lines_that_nobody_took_is_told(void **state)
     line_reader_deinit(&r);
 }
 
+/* Two readers, one buffer: who holds the beginning of a line keeps it, and the other gets one of its own. */
+static void a_spare_buffer_serves_readers_in_turn(void **state)
+{
+    struct line_reader a, b;
+    struct line_spare spare = {0};
+    char *first;
+
+    line_reader_init(&a, 100);
+    line_reader_init(&b, 100);
+    seen[0] = '\0';
+    line_reader_borrow(&a, &spare);
+    feed(&a, "one\n", 4, 4);
+    first = a.buffer;
+    line_reader_give_back(&a, &spare);
+    assert_null(a.buffer);
+    assert_ptr_equal(spare.buffer, first);
+
+    line_reader_borrow(&b, &spare);
+    assert_ptr_equal(b.buffer, first);
+    assert_null(spare.buffer);
+    feed(&b, "tw", 2, 2);
+    line_reader_give_back(&b, &spare);
+    assert_ptr_equal(b.buffer, first);
+
+    line_reader_borrow(&a, &spare);
+    feed(&a, "three\n", 6, 6);
+    line_reader_give_back(&a, &spare);
+    line_reader_borrow(&b, &spare);
+    feed(&b, "o\n", 2, 2);
+    assert_string_equal(seen, "+one+three+two");
+    line_reader_give_back(&b, &spare); /* there is one already */
+    assert_null(b.buffer);
+    assert_non_null(spare.buffer);
+    line_reader_deinit(&a);
+    line_reader_deinit(&b);
+    free(spare.buffer);
+}
+
+static void a_large_buffer_is_no_spare(void **state)
+{
+    static char line[KEPT + 10];
+    struct line_reader r;
+    struct line_spare spare = {0};
+
+    line_reader_init(&r, 2 * KEPT);
+    memset(line, 'x', sizeof line);
+    feed(&r, line, sizeof line, 4096);
+    line_reader_give_back(&r, &spare);
+    assert_int_equal(line_reader_pending(&r), sizeof line);
+    r.start = r.filled; /* taken */
+    line_reader_give_back(&r, &spare);
+    assert_null(r.buffer);
+    assert_null(spare.buffer);
+    line_reader_deinit(&r);
+}
+
 static void deinit_twice_is_safe(void **state)
 {
     struct line_reader r;
@@ -214,6 +270,8 @@ int main(void)
         cmocka_unit_test(skipping_keeps_nothing),
         cmocka_unit_test(what_was_scanned_is_not_scanned_again),
         cmocka_unit_test(a_buffer_full_of_lines_that_nobody_took_is_told),
+        cmocka_unit_test(a_spare_buffer_serves_readers_in_turn),
+        cmocka_unit_test(a_large_buffer_is_no_spare),
         cmocka_unit_test(deinit_twice_is_safe),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
