@@ -110,6 +110,11 @@ static void io_pause(void *self, bool on)
     transport_pause(((struct daemon *)self)->transport, on);
 }
 
+static uint64_t io_heard_ms(void *self)
+{
+    return transport_heard_ms(((struct daemon *)self)->transport);
+}
+
 static uint64_t io_clock_us(void *self)
 {
     struct timespec t;
@@ -504,6 +509,7 @@ static int make_session(struct daemon *d)
                                   .abort = io_abort,
                                   .take = io_take,
                                   .pause = io_pause,
+                                  .heard_ms = io_heard_ms,
                                   .clock_us = io_clock_us,
                                   .random = io_random,
                                   .counters = io_counters};

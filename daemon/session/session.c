@@ -67,6 +67,7 @@ struct heartbeat {
     bool rtt_known;
     unsigned newest;
     char ids[PINGS_REMEMBERED][UUID_LENGTH + 1];
+    uint64_t sent_ms[PINGS_REMEMBERED];
 };
 
 struct session {
@@ -637,6 +638,7 @@ static void send_ping(struct session *s, struct session_time now)
     s->transport.ping(s->transport.self);
     s->counters.pings_sent++;
     h->sent_us = s->transport.clock_us(s->transport.self);
+    h->sent_ms[h->newest] = now.now_ms;
     if (!h->unanswered_ms)
         h->unanswered_ms = now.now_ms;
 }
@@ -667,6 +669,30 @@ static void take_pong(struct session *s)
     h->rtt_known = true;
     h->sent_us = 0;
     s->counters.pongs_received++;
+}
+
+/* 0: none. */
+static uint64_t first_ping_after(const struct heartbeat *h, uint64_t ms)
+{
+    uint64_t first = 0;
+
+    for (unsigned i = 0; i < PINGS_REMEMBERED; i++)
+        if (h->sent_ms[i] > ms && (!first || h->sent_ms[i] < first))
+            first = h->sent_ms[i];
+    return first;
+}
+
+/* Before the link is cut for silence, the kernel is asked for bytes that nobody was told of. */
+static void look_for_bytes(struct session *s)
+{
+    struct heartbeat *h = &s->heartbeat;
+    uint64_t heard_ms = s->transport.heard_ms(s->transport.self);
+
+    if (heard_ms <= h->inbound_ms)
+        return;
+    h->inbound_ms = heard_ms;
+    if (heard_ms >= h->unanswered_ms)
+        h->unanswered_ms = first_ping_after(h, heard_ms);
 }
 
 void session_alive(struct session *s, struct session_time now)
@@ -990,6 +1016,8 @@ static void expire_pending(struct session *s, struct session_time now)
 
 static void tick_connected(struct session *s, struct session_time now)
 {
+    if (dead_ms(s) <= now.now_ms)
+        look_for_bytes(s);
     if (dead_ms(s) <= now.now_ms) {
         s->transport_open = false;
         s->transport.abort(s->transport.self, LINK_REASON_HEARTBEAT);
@@ -1077,6 +1105,8 @@ static void write_last_error(const struct last_error *e, struct json_writer *w)
 
 static void write_heartbeat(const struct session *s, struct json_writer *w, struct session_time now)
 {
+    uint64_t inbound_ms = s->heartbeat.inbound_ms, heard_ms = s->transport.heard_ms(s->transport.self);
+
     json_next_key(w, "pingGapMs");
     json_uint(w, s->options.ping_gap_ms);
     if (!s->transport_open)
@@ -1086,7 +1116,7 @@ static void write_heartbeat(const struct session *s, struct json_writer *w, stru
         json_double(w, (double)s->heartbeat.rtt_us / 1000.0);
     }
     json_next_key(w, "lastInboundMs");
-    json_uint(w, now.now_ms - s->heartbeat.inbound_ms);
+    json_uint(w, now.now_ms - (heard_ms > inbound_ms ? heard_ms : inbound_ms));
 }
 
 static void write_whole(const struct session *s, struct json_writer *w, struct session_time now)

@@ -59,6 +59,7 @@ struct session_transport {
     void (*abort)(void *self, enum link_reason reason);
     uint8_t *(*take)(void *self);
     void (*pause)(void *self, bool on);
+    uint64_t (*heard_ms)(void *self);
     uint64_t (*clock_us)(void *self); /* CLOCK_MONOTONIC, for round trips only */
     uint64_t (*random)(void *self);   /* 64 uniform bits */
     struct transport_counters (*counters)(void *self);

@@ -62,7 +62,6 @@ struct transport {
     enum state state;
     struct transport_end end;
     sd_event_source *later, *deadline;
-    struct loop_hook hook;
 
     struct resolve *resolve;
     struct resolve_result addresses;
@@ -89,7 +88,7 @@ struct transport {
     bool close_wanted, close_begun, muted;
     unsigned close_code;
     uint64_t told_alive_turn;
-    uint64_t received;               /* bytes, of this connection, as of the last turn */
+    uint64_t received, heard_ms; /* bytes of this connection, and when the last one came: as last looked */
     struct transport_counters ended; /* of connections that are gone */
 };
 
@@ -196,7 +195,7 @@ static void reset_connection(struct transport *t)
     t->text_len = 0;
     t->congested = t->writable_wanted = t->ping_wanted = false;
     t->close_wanted = t->close_begun = t->muted = false;
-    t->received = 0;
+    t->received = t->heard_ms = 0;
 }
 
 static void finish(struct transport *t)
@@ -682,21 +681,6 @@ static const struct lws_protocols protocols[] = {
     {0},
 };
 
-/* ---- the turn's end ---- */
-
-/* Bytes that lws keeps to itself: pings of the server, a frame that has not come whole. */
-static void on_turn(struct loop_hook *h)
-{
-    struct transport *t = (struct transport *)((char *)h - offsetof(struct transport, hook));
-    struct tcp_info info;
-
-    if (t->state != OPEN || !t->wsi || !tcp_look(lws_get_socket_fd(t->wsi), &info))
-        return;
-    if (info.tcpi_bytes_received != t->received)
-        tell_alive(t);
-    t->received = info.tcpi_bytes_received;
-}
-
 /* ---- the interface ---- */
 
 static int add_sources(struct transport *t)
@@ -719,13 +703,12 @@ int transport_new(struct transport **out, struct loop *loop, const struct transp
 
     if (!t)
         return -ENOMEM;
-    *t = (struct transport){.loop = loop, .listener = *l, .watched = -1, .hook.turn = on_turn};
+    *t = (struct transport){.loop = loop, .listener = *l, .watched = -1};
     int r = add_sources(t);
     if (r < 0) {
         transport_free(t);
         return r;
     }
-    loop_hook_add(loop, &t->hook);
     *out = t;
     return 0;
 }
@@ -735,7 +718,6 @@ void transport_free(struct transport *t)
 {
     if (!t)
         return;
-    loop_hook_remove(t->loop, &t->hook);
     if (t->wsi) {
         lws_set_wsi_user(t->wsi, NULL);
         kill_connection(t);
@@ -881,6 +863,17 @@ void transport_pause(struct transport *t, bool on)
     t->paused = on;
     if (t->wsi && (t->state == OPEN || t->state == ENDING))
         lws_rx_flow_control(t->wsi, !on);
+}
+
+uint64_t transport_heard_ms(struct transport *t)
+{
+    struct tcp_info info;
+
+    if (t->state != OPEN || !t->wsi || !tcp_look(lws_get_socket_fd(t->wsi), &info) ||
+        info.tcpi_bytes_received == t->received)
+        return t->heard_ms;
+    t->received = info.tcpi_bytes_received;
+    return t->heard_ms = loop_now_ms(t->loop) - info.tcpi_last_data_recv;
 }
 
 struct transport_counters transport_counters(const struct transport *t)

@@ -47,7 +47,7 @@ struct transport_listener {
     /* A whole binary message; the bytes are valid during the call, see transport_take. */
     void (*message)(void *self, const uint8_t *bytes, size_t len);
     void (*text_message)(void *self, size_t len); /* a whole text message, content not kept */
-    void (*alive)(void *self); /* bytes of any kind came; at least once for each read that brought some */
+    void (*alive)(void *self);                    /* a piece of a message, or a pong, came; once a turn */
     void (*pong)(void *self);
     void (*drained)(void *self); /* what waited to be written has fallen below TRANSPORT_QUEUE_LOW */
 };
@@ -104,6 +104,10 @@ uint8_t *transport_take(struct transport *t);
 /* Stop or go on reading; survives reconnects. While it is stopped no message and no pong is told, even when
  * it was stopped by what the last message said and others came with it: they wait. */
 void transport_pause(struct transport *t, bool on);
+
+/* When the last byte came, also one that is told to nobody (a ping, a part of a frame): loop_now_ms's clock.
+ * Bytes that the kernel had when it was last asked are not looked at again. 0: not known. */
+uint64_t transport_heard_ms(struct transport *t);
 
 /* Bytes of all connections since start, TLS and websocket frames included, as the kernel counts them. */
 struct transport_counters {

@@ -161,6 +161,7 @@ static const struct session_transport TRANSPORT = {.open = fake_open,
                                                    .close = fake_close,
                                                    .abort = fake_abort,
                                                    .pause = fake_pause,
+                                                   .heard_ms = fake_clock,
                                                    .clock_us = fake_clock,
                                                    .random = fake_random,
                                                    .counters = fake_counters};

@@ -35,6 +35,7 @@ struct world {
     bool no_memory;                 /* for it to be taken */
     struct storage_attach *storing; /* what the storage has; NULL: nothing */
     bool storage_busy;
+    uint64_t heard_ms;
 };
 
 static struct world *the_world;
@@ -113,6 +114,11 @@ static uint8_t *fake_take(void *self)
     uint8_t *copy = the_world->no_memory ? NULL : malloc(the_world->delivered_len);
 
     return copy ? memcpy(copy, the_world->delivered, the_world->delivered_len) : NULL;
+}
+
+static uint64_t fake_heard(void *self)
+{
+    return the_world->heard_ms;
 }
 
 static uint64_t fake_clock(void *self)
@@ -194,6 +200,7 @@ static const struct session_transport TRANSPORT = {.open = fake_open,
                                                    .abort = fake_abort,
                                                    .take = fake_take,
                                                    .pause = fake_pause,
+                                                   .heard_ms = fake_heard,
                                                    .clock_us = fake_clock,
                                                    .random = fake_random,
                                                    .counters = fake_counters};
@@ -981,6 +988,24 @@ static void test_any_byte_keeps_the_link(void **state)
     assert_null(strstr(w->log, "abort"));
 }
 
+/* The kernel counts bytes that nobody was told of; they keep the link as long as if they had been told. */
+static void test_bytes_that_were_not_told_keep_the_link(void **state)
+{
+    struct world *w = *state;
+    uint64_t ms = 1000;
+
+    connect_now(w);
+    for (; ms <= 50000; ms += 100) {
+        tick_at(w, ms);
+        if (ms % 6000 == 2500)
+            w->heard_ms = ms;
+    }
+    assert_int_equal(w->heard_ms, 44500);
+    for (; !strstr(w->log, "abort"); ms += 100)
+        tick_at(w, ms);
+    assert_int_equal(w->time.now_ms, w->heard_ms + 12000);
+}
+
 static void test_paused_time_is_no_silence(void **state)
 {
     struct world *w = *state;
@@ -1419,6 +1444,7 @@ int main(void)
         TEST(test_heartbeat_interval_and_rtt),
         TEST(test_half_open_link_is_cut),
         TEST(test_any_byte_keeps_the_link),
+        TEST(test_bytes_that_were_not_told_keep_the_link),
         TEST(test_paused_time_is_no_silence),
         TEST(test_a_stopped_process_asks_before_it_cuts),
         TEST(test_foreign_pings_are_dropped),
