@@ -1,0 +1,269 @@
+/*
+ * The publisher writes while the window is open: so many messages at most are between what was written and
+ * what the slowest subscriber has. So nobody has a reason to drop. Twice all is waited for: behind the
+ * warm-up and at the end; between these borders it is measured.
+ */
+#include "fanout.h"
+#include "clock.h"
+#include "dialect.h"
+#include "failure.h"
+#include "latency.h"
+#include "link.h"
+#include "publisher.h"
+#include "ready.h"
+#include "report.h"
+#include "subscriber.h"
+#include "upstream.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+struct fanout {
+    const struct options *options;
+    const struct dialect *dialect;
+    struct publisher publisher;
+    struct record record;
+    struct crowd crowd;
+    int *stalled;
+    struct ready ready;
+    int timer;     /* with a rate: one tick a message */
+    uint64_t due;  /* with a rate: messages whose time has come */
+    uint64_t goal; /* messages to be had by all before the next border */
+    bool write_armed;
+    uint64_t *written_at; /* with a rate */
+    struct latency latency;
+};
+
+/* ---- Before ---- */
+
+static int subscriber_open(struct fanout *f, const char *address)
+{
+    int fd = link_connect(address);
+
+    f->dialect->subscribe(fd, f->options->filter);
+    return fd;
+}
+
+static void fanout_open(struct fanout *f, const char *address)
+{
+    const struct options *o = f->options;
+
+    for (unsigned i = 0; i < o->subscribers; i++) {
+        struct subscriber *s = &f->crowd.members[i];
+
+        s->fd = subscriber_open(f, address);
+        ready_add(&f->ready, s->fd, s);
+    }
+    f->stalled = calloc(o->stalled + 1, sizeof *f->stalled);
+    if (!f->stalled)
+        fail("no memory");
+    for (unsigned i = 0; i < o->stalled; i++)
+        f->stalled[i] = subscriber_open(f, address);
+    ready_add(&f->ready, f->publisher.websocket.stream.fd, &f->publisher);
+}
+
+static void rate_start(struct fanout *f)
+{
+    uint64_t gap = 1000000000u / f->options->rate;
+    struct timespec t = {.tv_sec = (time_t)(gap / 1000000000u), .tv_nsec = (long)(gap % 1000000000u)};
+    struct itimerspec each = {.it_value = t, .it_interval = t};
+
+    f->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (f->timer < 0 || timerfd_settime(f->timer, 0, &each, NULL) < 0)
+        fail("timer");
+    ready_add(&f->ready, f->timer, &f->timer);
+}
+
+/* ---- The publisher's turn ---- */
+
+/* How many messages are to be written now. */
+static uint64_t messages_now(const struct fanout *f)
+{
+    const struct publisher *p = &f->publisher;
+    uint64_t room = f->options->window - (p->written - f->crowd.slowest), left = f->goal - p->written;
+    uint64_t chunk = p->per_chunk < f->options->window / 4 ? p->per_chunk : f->options->window / 4;
+
+    if (f->options->rate) {
+        left = left < f->due ? left : f->due;
+        left = left < room ? left : room;
+        return left < p->per_chunk ? left : p->per_chunk;
+    }
+    /* No drops into a window that is all but closed: that would be a write a message. */
+    if (left <= chunk)
+        return left <= room ? left : 0;
+    return room >= chunk ? chunk : 0;
+}
+
+/* Returns whether it has written something: then more may go at once. */
+static bool publish(struct fanout *f)
+{
+    struct stream *s = &f->publisher.websocket.stream;
+    uint64_t n = stream_idle(s) ? messages_now(f) : 0;
+    bool wait;
+
+    if (n) {
+        if (f->options->rate) {
+            uint64_t now = now_ns();
+
+            for (uint64_t i = 0; i < n; i++)
+                f->written_at[f->publisher.written + i] = now;
+            f->due -= n;
+        }
+        publisher_fill(&f->publisher, n);
+    }
+    if (!stream_idle(s))
+        stream_flush(s);
+    wait = !stream_idle(s);
+    if (wait != f->write_armed) {
+        ready_want_write(&f->ready, s->fd, &f->publisher, wait);
+        f->write_armed = wait;
+    }
+    return n && !wait;
+}
+
+/* ---- The subscribers' turn ---- */
+
+static void latencies_add(struct fanout *f, uint64_t from, uint64_t to)
+{
+    uint64_t now = now_ns();
+
+    for (uint64_t i = from < f->options->warmup ? f->options->warmup : from; i < to; i++)
+        latency_add(&f->latency, now - f->written_at[i]);
+}
+
+static void subscriber_ready(struct fanout *f, struct subscriber *s)
+{
+    uint64_t before = f->crowd.slowest;
+
+    if (crowd_read(&f->crowd, s) && f->options->rate)
+        latencies_add(f, before,
+                      f->crowd.slowest < f->publisher.written ? f->crowd.slowest : f->publisher.written);
+}
+
+static void timer_ready(struct fanout *f)
+{
+    uint64_t ticks;
+
+    if (read(f->timer, &ticks, sizeof ticks) == sizeof ticks)
+        f->due += ticks;
+}
+
+static void turn(struct fanout *f, bool wait)
+{
+    int n = ready_wait(&f->ready, wait);
+
+    for (int i = 0; i < n; i++) {
+        void *owner = f->ready.events[i].data.ptr;
+
+        if (owner == &f->timer)
+            timer_ready(f);
+        else if (owner != &f->publisher)
+            subscriber_ready(f, owner);
+        else if (f->ready.events[i].events & ~(unsigned)EPOLLOUT)
+            f->dialect->input(&f->publisher);
+    }
+}
+
+static bool all_there(const struct fanout *f)
+{
+    return f->crowd.slowest >= f->goal && (!f->dialect->replies || f->publisher.replies >= f->goal);
+}
+
+static void run_to(struct fanout *f, uint64_t goal)
+{
+    f->goal = goal;
+    while (!all_there(f)) {
+        bool more = publish(f);
+
+        turn(f, !more);
+        if (deadline_over()) {
+            const struct tally *t = &f->crowd.tally;
+
+            errno = 0;
+            fail("deadline: %" PRIu64 " of %" PRIu64
+                 " messages written, the slowest subscriber has all before %" PRIu64 "; lost %" PRIu64
+                 ", repeated %" PRIu64 ", reordered %" PRIu64 ", torn %" PRIu64,
+                 f->publisher.written, goal, f->crowd.slowest, t->lost, t->repeated, t->reordered, t->torn);
+        }
+    }
+}
+
+/* ---- After ---- */
+
+static void report(struct fanout *f, const struct vitals *before, const struct border *a,
+                   const struct border *b)
+{
+    const struct options *o = f->options;
+    const struct tally *t = &f->crowd.tally;
+    uint64_t messages = o->messages - o->warmup,
+             deliveries = messages / (unsigned)f->crowd.step * o->subscribers;
+    double seconds = (double)(b->time_ns - a->time_ns) / 1e9;
+    double cpu = (double)(b->vitals.cpu_ns - a->vitals.cpu_ns) / 1e9;
+
+    printf("{\"mode\":\"fanout\",\"dialect\":\"%s\",\"subscribers\":%u,\"messages\":%" PRIu64
+           ",\"size\":%zu,\"rate\":%u,\"filter\":%s,\"stalled\":%u",
+           f->dialect->name, o->subscribers, messages, o->size, o->rate, o->filter ? "true" : "false",
+           o->stalled);
+    printf(",\"seconds\":%.6f,\"perSecond\":%.1f,\"deliveries\":%" PRIu64, seconds,
+           (double)messages / seconds, deliveries);
+    printf(",\"cpuSeconds\":%.6f,\"cpuPerDeliveryUs\":%.4f,\"cpuPerMessageUs\":%.4f,\"switches\":%" PRIu64,
+           cpu, cpu * 1e6 / (double)deliveries, cpu * 1e6 / (double)messages,
+           b->vitals.switches - a->vitals.switches);
+    if (o->rate)
+        latency_print(&f->latency);
+    printf(",\"lost\":%" PRIu64 ",\"repeated\":%" PRIu64 ",\"reordered\":%" PRIu64 ",\"torn\":%" PRIu64,
+           t->lost, t->repeated, t->reordered, t->torn);
+    report_memory(before, &b->vitals);
+    puts("}");
+}
+
+static void fanout_close(struct fanout *f)
+{
+    for (unsigned i = 0; i < f->options->stalled; i++)
+        close(f->stalled[i]);
+    free(f->stalled);
+    if (f->options->rate) {
+        close(f->timer);
+        latency_deinit(&f->latency);
+        free(f->written_at);
+    }
+    publisher_deinit(&f->publisher);
+    crowd_deinit(&f->crowd);
+    record_deinit(&f->record);
+    ready_deinit(&f->ready);
+}
+
+void fanout_run(const struct options *options)
+{
+    struct fanout f = {.options = options, .dialect = dialect_find(options->dialect), .timer = -1};
+    struct vitals before;
+    struct border begin, end;
+    struct start start;
+
+    ready_init(&f.ready);
+    f.record = f.dialect->record(options->size);
+    crowd_init(&f.crowd, options->subscribers, options->filter ? 2 : 1, &f.record, f.dialect->other);
+    start = upstream_open(&f.publisher, f.dialect, options);
+    publisher_prepare(&f.publisher, f.dialect->frame(options->size), options->filter);
+    if (options->rate) {
+        latency_init(&f.latency, options->messages);
+        f.written_at = calloc(options->messages, sizeof *f.written_at);
+        if (!f.written_at)
+            fail("no memory");
+    }
+    fanout_open(&f, start.address);
+    before = vitals_read(start.pid);
+    if (options->rate)
+        rate_start(&f);
+    run_to(&f, options->warmup);
+    begin = border_here(start.pid);
+    run_to(&f, options->messages);
+    end = border_here(start.pid);
+    report(&f, &before, &begin, &end);
+    fanout_close(&f);
+}
