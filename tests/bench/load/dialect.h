@@ -26,6 +26,10 @@ const struct dialect *dialect_find(const char *name); /* fails when there is non
 
 extern const struct dialect dialect_imd, dialect_line, dialect_redis, dialect_mqtt, dialect_nats;
 
+/* Where nothing but messages comes, and where nothing comes for the publisher. */
+long other_never(int fd, const char *bytes, size_t len, uint64_t first_seq, uint64_t *lost_to);
+void input_never(struct publisher *p);
+
 /* The frame that is the record itself. */
 struct frame frame_of_record(const struct record *r);
 
