@@ -1,10 +1,9 @@
 /*
- * The loop: one thread, one poll. lws' own poll loop is the outermost wait; adopted into it as raw files are
- *   - sd-event's epoll fd: listener, timers, signals, watchdog, mailboxes;
- *   - the local clients' epoll fd: sources that must be cheap when there are thousands of them.
- * One turn: sd_event_prepare, lws_service, clients, sd-event, then every turn hook, in the order registered.
+ * The loop: one thread, one wait. Its epoll watches the sources that must be cheap (the websocket, and local
+ * clients by the thousand) and, as one more descriptor, sd-event's epoll: listener, timers, signals,
+ * watchdog, mailboxes. One turn: sd_event_prepare, the wait, cheap sources, sd-event, then every turn hook.
  * Timers: absolute times on CLOCK_BOOTTIME made from loop_now_ms; sd_event_now, and so
- * sd_event_add_time_relative, may be as old as the loop's last sleep. Loop thread only, but for loop_wake.
+ * sd_event_add_time_relative, may be as old as the loop's last sleep. Loop thread only.
  */
 #ifndef IMD_LOOP_H
 #define IMD_LOOP_H
@@ -13,29 +12,21 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 
-struct lws_context;
 struct sd_event;
 
 struct loop;
 
 int loop_new(struct loop **out);
-void loop_free(struct loop *l); /* NULL is fine; destroys the lws context, then the epoll, then sd-event */
+void loop_free(struct loop *l); /* NULL is fine */
 
 struct sd_event *loop_event(struct loop *l);
-struct lws_context *loop_lws(struct loop *l);
 
 /* Runs until loop_stop; returns 0 or a negative errno. */
 int loop_run(struct loop *l);
 void loop_stop(struct loop *l);
 
 /*
- * Ends the wait that is under way, or the next one. Needed where a callback of one of lws' own timers adds to
- * sd-event: such a callback runs after sd_event_prepare and before the poll. Any thread.
- */
-void loop_wake(struct loop *l);
-
-/*
- * A cheap source on the clients' epoll. `ready` is called with the epoll events. A source may be removed (and
+ * A cheap source. `ready` is called with the epoll events. A source may be removed (and
  * its memory freed) from within any callback, its own or another's: events of it that were already collected
  * are not delivered.
  */
@@ -49,9 +40,11 @@ int loop_source_arm(struct loop *l, struct loop_source *s,
                     uint32_t events);                           /* no syscall when nothing changes */
 void loop_source_remove(struct loop *l, struct loop_source *s); /* does not close fd; twice is fine */
 
-/* Called at the end of every turn, after all that the turn brought was handled. */
+/* Called at the end of every turn, after all that the turn brought was handled; in the order registered, but
+ * those that are `last` after all others. */
 struct loop_hook {
     void (*turn)(struct loop_hook *h);
+    bool last;
     struct loop_hook *next; /* the loop's */
 };
 void loop_hook_add(struct loop *l, struct loop_hook *h);

@@ -1,7 +1,9 @@
 /*
- * The send queue: messages that wait for the socket, in order. They lie one behind the other in large blocks,
- * each with the room before it that the websocket header needs; so a message costs no allocation, and its
- * bytes are written once, by whoever made them. Blocks go when they are empty. Pure.
+ * The send queue: messages that wait for the socket, in order, as the bytes that go over the wire. They are
+ * framed and masked where whoever made them has written them, one behind the other in large blocks; so a
+ * message costs no allocation and no copy, and many go out with one write. A long message goes out in
+ * fragments, each framed when its turn comes: masking 60 MiB at once would stop the loop, and between
+ * fragments something urgent can go. Blocks go when they are empty. Pure.
  */
 #ifndef IMD_SEND_QUEUE_H
 #define IMD_SEND_QUEUE_H
@@ -9,16 +11,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SEND_QUEUE_ROOM 16 /* bytes before each message that belong to whoever writes it out */
+#define SEND_FRAGMENT_MAX ((size_t)64 << 10) /* payload of a frame */
 
 struct send_block;
 
 struct send_queue {
+    uint32_t (*key)(void); /* a fresh, unpredictable mask for a frame */
     struct send_block *first, *last;
-    size_t bytes; /* payload that waits */
-    size_t sent;  /* of the first message */
+    size_t bytes;      /* that wait; headers of fragments to come are not counted */
+    size_t frame_left; /* of the frame that is half written; 0: none is */
+    size_t reserved;   /* bytes of header before the room that was given */
 };
 
+void send_queue_init(struct send_queue *q, uint32_t (*key)(void));
 void send_queue_deinit(struct send_queue *q); /* empties it; it may be used again */
 
 /*
@@ -32,13 +37,12 @@ void send_queue_append(struct send_queue *q, struct send_block *b, size_t len); 
 uint8_t *send_queue_reserve(struct send_queue *q, size_t n);
 void send_queue_commit(struct send_queue *q, size_t n);
 
-/* What is left of the first message, up to max bytes; the writer may change it. len 0: the queue is empty. */
-struct send_piece {
-    uint8_t *at;
+/* What is next to be written, as much of it as lies together. len 0: the queue is empty. */
+struct send_span {
+    const uint8_t *at;
     size_t len;
-    int first, final; /* of its message */
 };
-struct send_piece send_queue_peek(struct send_queue *q, size_t max);
-void send_queue_advance(struct send_queue *q, size_t len); /* this much of it is written */
+struct send_span send_queue_peek(struct send_queue *q);
+void send_queue_advance(struct send_queue *q, size_t n); /* this much of the span is written */
 
 #endif

@@ -3,15 +3,9 @@
 #include "tls.h"
 
 #include <errno.h>
-#include <libwebsockets.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define DIAL_TIMEOUT_SECS 10
-
-/* lws makes its CONNECT request, which names the host twice, in 256 bytes. */
-#define PROXIED_HOST_MAX 96
 
 static int copy_text(const char **out, const char *text)
 {
@@ -76,8 +70,6 @@ static int check(const struct transport_options *o)
 {
     const char *why;
 
-    if (o->proxy_host && strlen(o->url.host) > PROXIED_HOST_MAX)
-        return -EINVAL;
     if (!o->cert_file != !o->key_file)
         return -EINVAL;
     for (const char *const *h = o->headers; h && *h; h++)
@@ -110,32 +102,10 @@ void setup_free(struct setup *s)
 {
     if (!s)
         return;
-    if (s->vhost)
-        lws_vhost_destroy(s->vhost);
     tls_free(s->tls);
     headers_deinit(&s->headers);
     free_options(&s->options);
     free(s);
-}
-
-/* The empty proxy address keeps lws from asking the environment. No extensions: permessage-deflate is never
- * offered. */
-int setup_bind(struct setup *s, struct lws_context *lws, const struct lws_protocols *protocols)
-{
-    struct lws_context_creation_info info = {
-        .port = CONTEXT_PORT_NO_LISTEN,
-        .protocols = protocols,
-        .vhost_name = "session",
-        .http_proxy_address = "",
-        .connect_timeout_secs = DIAL_TIMEOUT_SECS,
-        .options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS,
-        .provided_client_ssl_ctx = s->tls ? tls_context(s->tls) : NULL,
-    };
-
-    if (!s->tls)
-        info.options = 0;
-    s->vhost = lws_create_vhost(lws, &info);
-    return s->vhost ? 0 : -ENOMEM;
 }
 
 int setup_load_credentials(struct setup *s, char *detail, size_t size)
@@ -152,12 +122,4 @@ int setup_load_credentials(struct setup *s, char *detail, size_t size)
 void setup_wipe_credentials(struct setup *s)
 {
     headers_deinit(&s->headers);
-}
-
-int setup_set_proxy(struct setup *s, const char *address)
-{
-    char text[128];
-
-    snprintf(text, sizeof(text), strchr(address, ':') ? "[%s]:%u" : "%s:%u", address, s->options.proxy_port);
-    return lws_set_proxy(s->vhost, text) == 0 ? 0 : -EINVAL;
 }

@@ -1,7 +1,6 @@
 /*
- * The setup of a connection: the options with all they point to, the TLS context, and the lws vhost that
- * carries both. A change of configuration makes a new one; a connection under way keeps the one that it was
- * begun with.
+ * The setup of a connection: the options with all they point to, and the TLS context. A change of
+ * configuration makes a new one; a connection under way keeps the one that it was begun with.
  */
 #ifndef IMD_SETUP_H
 #define IMD_SETUP_H
@@ -9,30 +8,21 @@
 #include "headers.h"
 #include "transport.h"
 
-struct lws_context;
-struct lws_protocols;
-struct lws_vhost;
 struct tls;
 
 struct setup {
     struct transport_options options; /* strings and arrays owned */
     struct tls *tls;                  /* NULL: ws:// */
-    struct lws_vhost *vhost;          /* NULL until setup_bind */
     struct headers headers;           /* of the attempt under way */
 };
 
 /* 0 or a negative errno; see transport_configure. */
 int setup_new(struct setup **out, const struct transport_options *o);
-void setup_free(struct setup *s); /* NULL is fine; the vhost goes when its last connection has gone */
-
-int setup_bind(struct setup *s, struct lws_context *lws, const struct lws_protocols *protocols);
+void setup_free(struct setup *s); /* NULL is fine */
 
 /* Reads what may have been renewed on disk: certificate, key, header file. 0, or a negative errno with a
  * sentence. */
 int setup_load_credentials(struct setup *s, char *detail, size_t size);
 void setup_wipe_credentials(struct setup *s);
-
-/* Through which proxy the next connection goes; numeric. Only when the options name one. */
-int setup_set_proxy(struct setup *s, const char *address);
 
 #endif

@@ -1,13 +1,11 @@
 /*
  * OpenSSL tells why a handshake failed in three places: the certificate's verification (the most exact), an
- * alert of the server, and its error queue, which lws empties before we can look. The last two are caught by
- * the info callback while they happen.
+ * alert of the server, and its error queue. The last two are caught by the info callback while they happen.
  */
 #include "tls.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libwebsockets.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -19,7 +17,7 @@
 
 struct tls {
     SSL_CTX *context;
-    bool literal;
+    char *name;                /* for SNI; NULL: the host is an address (RFC 6066) */
     const char *alert, *error; /* static texts of OpenSSL's, of the present handshake */
 };
 
@@ -39,13 +37,6 @@ static int check_regular(const char *file)
 static int refuse_passphrase(char *buf, int size, int writing, void *self)
 {
     return -1;
-}
-
-static void begin_handshake(struct tls *t, const SSL *ssl)
-{
-    t->alert = t->error = NULL;
-    if (t->literal) /* lws sends the Host header's text; SNI is for names (RFC 6066) */
-        SSL_set_tlsext_host_name((SSL *)(uintptr_t)ssl, NULL);
 }
 
 /* OpenSSL 3.0 has no words for the alerts that TLS 1.3 brought. */
@@ -70,33 +61,11 @@ static void on_info(const SSL *ssl, int where, int value)
     if (!t)
         return;
     if (where & SSL_CB_HANDSHAKE_START)
-        begin_handshake(t, ssl);
+        t->alert = t->error = NULL;
     else if ((where & SSL_CB_READ_ALERT) == SSL_CB_READ_ALERT && (value & 0xff) != SSL_AD_CLOSE_NOTIFY)
         t->alert = alert_words(value);
     else if ((where & SSL_CB_CONNECT_EXIT) == SSL_CB_CONNECT_EXIT && value <= 0 && ERR_peek_last_error() != 0)
         t->error = ERR_reason_error_string(ERR_peek_last_error());
-}
-
-/*
- * What lws prepares of OpenSSL for the whole process, it does when a context that wants it is made. So one is
- * made and dropped with the first wss URL: who has none is spared 1.8 MB.
- */
-static int init_library(void)
-{
-    static bool ready;
-    struct lws_context_creation_info info = {
-        .port = CONTEXT_PORT_NO_LISTEN,
-        .uid = -1,
-        .gid = -1,
-        .fd_limit_per_thread = 1,
-        .options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS |
-                   LWS_SERVER_OPTION_EXPLICIT_VHOSTS,
-    };
-    struct lws_context *context = ready ? NULL : lws_create_context(&info);
-
-    ready |= context != NULL;
-    lws_context_destroy(context);
-    return ready ? 0 : -ENOMEM;
 }
 
 static bool require_name(SSL_CTX *c, const char *host, bool literal)
@@ -108,7 +77,7 @@ static bool require_name(SSL_CTX *c, const char *host, bool literal)
                    : X509_VERIFY_PARAM_set1_host(p, host, 0) == 1;
 }
 
-static int set_up(struct tls *t, const char *ca_file, const char *host)
+static int set_up(struct tls *t, const char *ca_file, const char *host, bool literal)
 {
     int r = check_regular(ca_file);
 
@@ -120,10 +89,12 @@ static int set_up(struct tls *t, const char *ca_file, const char *host)
     SSL_CTX_set_app_data(t->context, t);
     SSL_CTX_set_info_callback(t->context, on_info);
     SSL_CTX_set_min_proto_version(t->context, TLS1_2_VERSION);
-    SSL_CTX_set_mode(t->context, SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_options(t->context, SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
+    SSL_CTX_set_mode(t->context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                     SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_verify(t->context, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_default_passwd_cb(t->context, refuse_passphrase);
-    if (SSL_CTX_load_verify_file(t->context, ca_file) != 1 || !require_name(t->context, host, t->literal))
+    if (SSL_CTX_load_verify_file(t->context, ca_file) != 1 || !require_name(t->context, host, literal))
         return -EINVAL;
     return 0;
 }
@@ -134,10 +105,8 @@ int tls_new(struct tls **out, const char *ca_file, const char *host, bool litera
 
     if (!t)
         return -ENOMEM;
-    t->literal = literal;
-    int r = init_library();
-    if (r == 0)
-        r = set_up(t, ca_file, host);
+    t->name = literal ? NULL : strdup(host);
+    int r = literal || t->name ? set_up(t, ca_file, host, literal) : -ENOMEM;
     ERR_clear_error();
     if (r < 0) {
         tls_free(t);
@@ -154,6 +123,7 @@ void tls_free(struct tls *t)
     if (t->context)
         SSL_CTX_set_app_data(t->context, NULL);
     SSL_CTX_free(t->context);
+    free(t->name);
     free(t);
 }
 
@@ -181,9 +151,20 @@ int tls_load_identity(struct tls *t, const char *cert_file, const char *key_file
     return 0;
 }
 
-SSL_CTX *tls_context(struct tls *t)
+SSL *tls_begin(struct tls *t, int fd)
 {
-    return t->context;
+    static const unsigned char alpn[] = "\x08http/1.1";
+    SSL *ssl = SSL_new(t->context);
+
+    if (!ssl)
+        return NULL;
+    if (SSL_set_fd(ssl, fd) != 1 || SSL_set_alpn_protos(ssl, alpn, sizeof(alpn) - 1) != 0 ||
+        (t->name && SSL_set_tlsext_host_name(ssl, t->name) != 1)) {
+        SSL_free(ssl);
+        return NULL;
+    }
+    SSL_set_connect_state(ssl);
+    return ssl;
 }
 
 /*

@@ -1,7 +1,6 @@
 /*
  * The client's side of TLS: whom to trust, which name the server must prove, who we are. One object for one
- * configured URL; lws is handed its SSL_CTX. The name is part of the context, so that no path through lws can
- * leave it unchecked.
+ * configured URL. The name is part of the context: no connection can leave it unchecked.
  */
 #ifndef IMD_TLS_H
 #define IMD_TLS_H
@@ -9,7 +8,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct ssl_ctx_st;
 struct ssl_st;
 struct tls;
 
@@ -26,7 +24,8 @@ void tls_free(struct tls *t); /* NULL is fine; connections that still use the co
  */
 int tls_load_identity(struct tls *t, const char *cert_file, const char *key_file, char *detail, size_t size);
 
-struct ssl_ctx_st *tls_context(struct tls *t);
+/* A client's side on a connected socket, which stays the caller's; SSL_free ends it. NULL: no memory. */
+struct ssl_st *tls_begin(struct tls *t, int fd);
 
 /* Why the handshake of ssl failed, in words; false: TLS itself saw nothing wrong. For connections that are
  * given up. */

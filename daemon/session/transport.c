@@ -1,59 +1,66 @@
 /*
- * A state machine around one lws connection.
+ * A state machine around one connection.
  *
  *   idle -> resolving -> dialing (address 1 of n, 2 of n, …) -> open -> ending -> idle
  *
- * What drives it: lws_client_connect_via_info giving NULL, and LWS_CALLBACK_WSI_DESTROY. All other callbacks
- * of lws may be left out in one case or another (a handshake that times out tells nothing else), so they only
- * take notes of how far the connection came; the verdict is made from the notes when it is gone.
+ * Reading happens when the socket is readable, writing at the end of the turn, when everybody has said what
+ * is to be sent: so what one turn brings goes out with one write. Nobody is called back from within their own
+ * call: `closed`, `drained`, and the messages that a pause has held back, come from sd-event (`later`).
  *
- * `closed` is told from sd-event only (`later`): lws runs its own timers between sd_event_prepare and the
- * poll, where nobody may add timers or read the clock, and callers must not be called back from within their
- * own call.
- *
- * What lws does not tell, the kernel does: TCP_INFO says whether the server refused (a segment came in),
- * whether the peer or we ended the connection, and how many bytes came, be they pings or a part of a large
- * frame.
+ * What is read while the connection is being made lies in the frame reader's buffer: what follows the answer
+ * to the upgrade are frames.
  */
 #include "transport.h"
-#include "assembly.h"
+#include "frame_reader.h"
+#include "frames.h"
 #include "log.h"
 #include "loop.h"
 #include "resolve.h"
 #include "send_queue.h"
 #include "setup.h"
+#include "stream.h"
 #include "tls.h"
+#include "upgrade.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <libwebsockets.h>
 #include <linux/tcp.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
 #include <systemd/sd-event.h>
 #include <unistd.h>
 
-#define BUFFER_SIZE 65536 /* of lws, both ways: what one read brings */
-#define FRAGMENT_MAX \
-    65536u /* longer messages go out in fragments: masking 60 MiB at once would stop the loop */
-#define WRITE_BURST                                                                                          \
-    (1u << 20)                  /* bytes written in one turn, so that a fast server does not starve the rest \
-                                 */
-#define TCP_LOOK_MS 100         /* how often the kernel is asked for bytes that lws does not tell of */
-#define CLOSE_TOO_LARGE 1009    /* RFC 6455, 7.4.1 */
-#define TCP_STATE_ESTABLISHED 1 /* of tcp_info; <netinet/tcp.h>, which names it, excludes <linux/tcp.h> */
-#define HTTP_SWITCHING_PROTOCOLS 101 /* what a websocket upgrade is answered by */
-
-static_assert(SEND_QUEUE_ROOM >= LWS_PRE, "lws writes the frame header before the message");
+#define DIAL_MS 10000 /* to connect to one address, and again for all that follows until it is open */
+#define WRITE_BURST                                                                                       \
+    (1u << 20)               /* bytes written in one turn, so that a fast server does not starve the rest \
+                              */
+#define CLOSE_TOO_LARGE 1009 /* RFC 6455, 7.4.1 */
+#define CLOSE_PROTOCOL 1002
+#define CLOSE_CODE_SIZE 2
 
 enum state { IDLE, RESOLVING, DIALING, OPEN, ENDING };
 
 /* How far a dialed connection came. */
-enum phase { CONNECTING, CONNECTED, REQUESTED, UPGRADED };
+enum phase { CONNECTING, PROXYING, SECURING, UPGRADING };
+
+/* What is sent between frames, and before those that wait: at most one frame, as it goes over the wire. */
+struct urgent {
+    uint8_t bytes[FRAME_HEADER_MAX + FRAME_CONTROL_MAX];
+    size_t len, sent;
+};
+
+/* A ping of the server's, to be answered; only the last one needs to be (RFC 6455, 5.5.3). */
+struct owed_pong {
+    bool due;
+    uint8_t payload[FRAME_CONTROL_MAX];
+    size_t len;
+};
 
 struct transport {
     struct loop *loop;
@@ -62,37 +69,57 @@ struct transport {
     enum state state;
     struct transport_end end;
     sd_event_source *later, *deadline;
+    struct loop_hook hook;
 
     struct resolve *resolve;
     struct resolve_result addresses;
     unsigned next_address;
 
-    struct lws *wsi;
-    bool in_dial, died_in_dial;
-    bool given_up; /* close or abort was asked for before it was open */
+    struct loop_source source;
+    struct stream stream;
+    bool over;       /* the connection is gone: to be told */
+    bool blocked;    /* the socket takes nothing at the moment */
+    bool unwritable; /* and never will again */
 
-    /* Notes about the connection */
     enum phase phase;
-    int watched; /* a second descriptor of the socket while it connects: it outlives lws' own; -1: none */
-    bool tls_begun, peer_gone, got_bytes;
-    unsigned http_status;
-    char lws_says[64];
+    char *request; /* what is being sent before it is open; wiped: it bears tokens */
+    size_t request_len, request_sent;
+    char key[UPGRADE_KEY_SIZE];
     char tls_says[sizeof((struct transport_end){0}.detail)];
 
+    struct frame_reader reader;
+    const struct incoming *message; /* while it is being told */
     struct send_queue queue;
-    struct assembly assembly;
-    const uint8_t *message; /* while it is being told */
-    size_t message_len;
-    size_t text_len;
-    bool congested, writable_wanted, ping_wanted, paused;
-    bool close_wanted, close_begun, muted;
+    struct urgent urgent;
+    struct owed_pong pong;
+    bool congested, tells_drained, ping_wanted, paused;
+    bool close_wanted, close_sent, muted;
     unsigned close_code;
-    uint64_t told_alive_turn;
     uint64_t received, heard_ms; /* bytes of this connection, and when the last one came: as last looked */
     struct transport_counters ended; /* of connections that are gone */
 };
 
-/* ---- verdicts ---- */
+/* ---- Randomness: keys of masks must not be foreseen (RFC 6455, 10.3) ---- */
+
+static void fill_random(void *at, size_t n)
+{
+    while (getrandom(at, n, 0) != (ssize_t)n) /* up to 256 bytes it fails only before the kernel has any */
+        ;
+}
+
+static uint32_t mask_key(void)
+{
+    static uint32_t keys[64];
+    static size_t left;
+
+    if (left == 0) {
+        fill_random(keys, sizeof keys);
+        left = sizeof keys / sizeof keys[0];
+    }
+    return keys[--left];
+}
+
+/* ---- Verdicts ---- */
 
 /* Of several addresses' failures the one that says most is told. */
 static const unsigned char telling[LINK_REASON_COUNT] = {
@@ -102,12 +129,12 @@ static const unsigned char telling[LINK_REASON_COUNT] = {
     [LINK_REASON_DNS] = 10,        [LINK_REASON_CREDENTIALS] = 11,
 };
 
-static void note_end(struct transport *t, enum link_reason reason, const char *detail)
+static void note_end(struct transport *t, enum link_reason reason, unsigned http_status, const char *detail)
 {
-    if (t->given_up || telling[reason] <= telling[t->end.reason])
+    if (t->state == ENDING || telling[reason] <= telling[t->end.reason])
         return;
     t->end.reason = reason;
-    t->end.http_status = t->http_status;
+    t->end.http_status = http_status;
     snprintf(t->end.detail, sizeof(t->end.detail), "%s", detail);
 }
 
@@ -119,82 +146,111 @@ static bool tcp_look(int fd, struct tcp_info *info)
     return fd >= 0 && getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &len) == 0;
 }
 
+/* error: a positive errno; ETIMEDOUT: nobody answered. */
 static void judge_connect(struct transport *t, int error)
 {
-    struct tcp_info info;
+    enum link_reason reason = error == ECONNREFUSED ? LINK_REASON_REFUSED : LINK_REASON_UNREACHABLE;
     char detail[160];
 
-    if (error == 0 && tcp_look(t->watched, &info))
-        error = info.tcpi_segs_in > 0 ? ECONNREFUSED : EHOSTUNREACH;
-    bool refused = error == ECONNREFUSED;
-    enum link_reason reason = refused ? LINK_REASON_REFUSED : LINK_REASON_UNREACHABLE;
     snprintf(detail, sizeof(detail), "%s: %s", t->addresses.address[t->next_address - 1],
-             refused                 ? strerror(error)
-             : error == EHOSTUNREACH ? "no route, or no answer in time"
-             : error != 0            ? strerror(error)
-                                     : "cannot connect");
-    note_end(t, t->setup->options.proxy_host ? LINK_REASON_PROXY : reason, detail);
+             error == ETIMEDOUT || error == EHOSTUNREACH ? "no route, or no answer in time"
+                                                         : strerror(error));
+    note_end(t, t->setup->options.proxy_host ? LINK_REASON_PROXY : reason, 0, detail);
 }
 
-static void judge_upgrade(struct transport *t)
+static void judge_upgrade(struct transport *t, unsigned status)
 {
     char detail[64];
-    bool refused = t->http_status == 401 || t->http_status == 403;
+    bool refused = status == 401 || status == 403;
 
-    snprintf(detail, sizeof(detail), "the server answered the upgrade with %u", t->http_status);
-    note_end(t, refused ? LINK_REASON_UNAUTHORIZED : LINK_REASON_UPGRADE, detail);
+    snprintf(detail, sizeof(detail), "the server answered the upgrade with %u", status);
+    note_end(t, refused ? LINK_REASON_UNAUTHORIZED : LINK_REASON_UPGRADE, status, detail);
 }
 
-static bool lws_says(const struct transport *t, const char *prefix)
+static void judge_proxy(struct transport *t, unsigned status)
 {
-    return strncmp(t->lws_says, prefix, strlen(prefix)) == 0;
+    char detail[64] = "the proxy ended the connection, or did not answer";
+
+    if (status)
+        snprintf(detail, sizeof(detail), "the proxy answered with %u", status);
+    note_end(t, LINK_REASON_PROXY, 0, detail);
 }
 
-/* The connection is gone before it was open: why? */
+/* Before it was open the connection has ended, or (error ETIMEDOUT) its time. */
 static void judge(struct transport *t, int error)
 {
-    bool at_proxy = t->setup->options.proxy_host && t->phase == CONNECTED && !t->tls_begun;
+    size_t begun;
 
+    frame_reader_pending(&t->reader, &begun);
     if (t->phase == CONNECTING)
         judge_connect(t, error);
-    else if (t->tls_says[0] != '\0')
-        note_end(t, LINK_REASON_TLS, t->tls_says);
-    else if (t->http_status != 0 && t->http_status != HTTP_SWITCHING_PROTOCOLS)
-        judge_upgrade(t);
-    else if (at_proxy)
-        note_end(t, LINK_REASON_PROXY, "the proxy refused the connection, or did not answer");
-    else if (lws_says(t, "HS: "))
-        note_end(t, LINK_REASON_PROTOCOL, t->lws_says + strlen("HS: "));
-    else if (lws_says(t, "problems parsing") || (t->peer_gone && t->got_bytes && !t->tls_begun))
-        note_end(t, LINK_REASON_PROTOCOL, "the answer to the upgrade is not HTTP");
-    else if (t->peer_gone)
-        note_end(t, LINK_REASON_CLOSED, "the server ended the connection before it answered the upgrade");
+    else if (t->phase == PROXYING)
+        judge_proxy(t, 0);
+    else if (t->stream.ssl && tls_failure(t->setup->tls, t->stream.ssl, t->tls_says, sizeof(t->tls_says)))
+        note_end(t, LINK_REASON_TLS, 0, t->tls_says);
+    else if (error == ETIMEDOUT)
+        note_end(t, LINK_REASON_TIMEOUT, 0, "the server took the connection and never answered the upgrade");
+    else if (begun)
+        note_end(t, LINK_REASON_PROTOCOL, 0, "the connection ended within the answer to the upgrade");
     else
-        note_end(t, LINK_REASON_TIMEOUT, "the server took the connection and never answered the upgrade");
+        note_end(t, LINK_REASON_CLOSED, 0, "the server ended the connection before it answered the upgrade");
 }
 
-/* ---- ending ---- */
+/* ---- The end of a connection ---- */
 
 static void run_later(struct transport *t)
 {
     sd_event_source_set_enabled(t->later, SD_EVENT_ONESHOT);
-    loop_wake(t->loop);
+}
+
+static void drop_request(struct transport *t)
+{
+    if (t->request)
+        explicit_bzero(t->request, t->request_len);
+    free(t->request);
+    t->request = NULL;
+    t->request_len = t->request_sent = 0;
+}
+
+static void count_bytes(struct transport *t)
+{
+    struct tcp_info info;
+
+    if (!tcp_look(t->stream.fd, &info))
+        return;
+    t->ended.bytes_in += info.tcpi_bytes_received;
+    t->ended.bytes_out += info.tcpi_bytes_sent - info.tcpi_bytes_retrans;
+}
+
+/* The socket goes at once, all else is told later. */
+static void drop_connection(struct transport *t)
+{
+    if (t->stream.fd < 0)
+        return;
+    loop_source_remove(t->loop, &t->source);
+    count_bytes(t);
+    stream_close(&t->stream);
+    drop_request(t);
+}
+
+static void connection_over(struct transport *t)
+{
+    drop_connection(t);
+    t->over = true;
+    run_later(t);
 }
 
 static void reset_connection(struct transport *t)
 {
-    if (t->watched >= 0)
-        close(t->watched);
-    t->watched = -1;
-    t->phase = CONNECTING;
-    t->tls_begun = t->peer_gone = t->got_bytes = false;
-    t->http_status = 0;
-    t->lws_says[0] = t->tls_says[0] = '\0';
+    drop_connection(t);
+    t->over = t->blocked = t->unwritable = false;
+    t->tls_says[0] = '\0';
+    frame_reader_deinit(&t->reader);
     send_queue_deinit(&t->queue);
-    assembly_deinit(&t->assembly);
-    t->text_len = 0;
-    t->congested = t->writable_wanted = t->ping_wanted = false;
-    t->close_wanted = t->close_begun = t->muted = false;
+    t->urgent.len = t->urgent.sent = 0;
+    t->pong.due = false;
+    t->congested = t->tells_drained = t->ping_wanted = false;
+    t->close_wanted = t->close_sent = t->muted = false;
     t->received = t->heard_ms = 0;
 }
 
@@ -208,83 +264,291 @@ static void finish(struct transport *t)
     reset_connection(t);
     sd_event_source_set_enabled(t->later, SD_EVENT_OFF);
     sd_event_source_set_enabled(t->deadline, SD_EVENT_OFF);
-    t->given_up = false;
     t->state = IDLE;
     t->listener.closed(t->listener.self, &end);
 }
 
-static void kill_connection(struct transport *t)
+static void arm_deadline(struct transport *t, uint64_t ms)
 {
-    if (t->wsi)
-        lws_set_timeout(t->wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_ASYNC);
+    sd_event_source_set_time(t->deadline, (loop_now_ms(t->loop) + ms) * 1000);
+    sd_event_source_set_enabled(t->deadline, SD_EVENT_ONESHOT);
+}
+
+/* An open connection has ended; the first reason stays. */
+static void lose(struct transport *t, enum link_reason reason, const char *detail)
+{
+    if (t->state == OPEN) {
+        t->end.reason = reason;
+        snprintf(t->end.detail, sizeof(t->end.detail), "%s", detail);
+    }
+    t->state = ENDING;
+    connection_over(t);
 }
 
 static int on_deadline(sd_event_source *s, uint64_t usec, void *self)
 {
-    kill_connection(self);
+    struct transport *t = self;
+
+    if (t->state == DIALING)
+        judge(t, ETIMEDOUT);
+    connection_over(t);
     return 0;
 }
 
-static void arm_deadline(struct transport *t)
+/* ---- What is watched ---- */
+
+static bool has_output(const struct transport *t)
 {
-    sd_event_source_set_time(t->deadline, (loop_now_ms(t->loop) + TRANSPORT_CLOSE_MS) * 1000);
-    sd_event_source_set_enabled(t->deadline, SD_EVENT_ONESHOT);
+    bool more = t->pong.due || t->ping_wanted || t->queue.bytes || t->close_wanted;
+
+    return !t->unwritable && (t->urgent.len || (more && !t->close_sent));
 }
 
-/* ---- dialing ---- */
+static void watch(struct transport *t, uint32_t events)
+{
+    if (t->stream.fd >= 0 && t->source.fd >= 0 && loop_source_arm(t->loop, &t->source, events) < 0)
+        connection_over(t);
+}
 
-static const lws_retry_bo_t no_keepalive = {0}; /* lws' own pings: the session has its heartbeat */
+static void watch_open(struct transport *t)
+{
+    watch(t, stream_events(&t->stream, !t->paused, t->blocked));
+}
 
-static struct lws *connect_via_lws(struct transport *t, const char *address)
+/* ---- Making a connection ---- */
+
+static void dial_failed(struct transport *t, int error)
+{
+    judge(t, error);
+    connection_over(t);
+}
+
+static bool make_request(struct transport *t, bool for_proxy)
 {
     const struct url *u = &t->setup->options.url;
-    char authority[URL_AUTHORITY_MAX], bracketed[URL_HOST_MAX + 3];
-    struct lws_client_connect_info info = {
-        .context = loop_lws(t->loop),
-        .vhost = t->setup->vhost,
-        .address = address,
-        .port = u->port,
-        .path = u->path,
-        .host = authority,
-        .alpn = "http/1.1",
-        .local_protocol_name = "session",
-        .userdata = t,
-        .retry_and_idle_policy = &no_keepalive,
-        .ssl_connection = LCCSCF_HTTP_NO_FOLLOW_REDIRECT,
-    };
+    uint8_t nonce[16];
 
-    url_authority(u, authority);
-    if (u->tls) /* the name is checked by the context itself, see tls.h */
-        info.ssl_connection |= LCCSCF_USE_SSL | LCCSCF_SKIP_SERVER_CERT_HOSTNAME_CHECK;
-    if (t->setup->options.proxy_host) { /* lws dials the proxy; this is what it asks the proxy for */
-        snprintf(bracketed, sizeof(bracketed), strchr(u->host, ':') ? "[%s]" : "%s", u->host);
-        info.address = bracketed;
-    }
-    return lws_client_connect_via_info(&info);
+    t->request = malloc(UPGRADE_REQUEST_MAX);
+    if (!t->request)
+        return false;
+    fill_random(nonce, sizeof nonce);
+    t->request_len = for_proxy ? upgrade_connect_request(t->request, u)
+                               : upgrade_request(t->request, u, &t->setup->headers, nonce, t->key);
+    if (!for_proxy)
+        setup_wipe_credentials(t->setup);
+    return true;
 }
 
-/* true: it is on its way, and WSI_DESTROY will tell its end. */
+static void begin_request(struct transport *t, enum phase phase)
+{
+    t->phase = phase;
+    if (make_request(t, phase == PROXYING))
+        watch(t, stream_events(&t->stream, false, true));
+    else
+        dial_failed(t, ENOMEM);
+}
+
+static void begin_tls(struct transport *t)
+{
+    t->phase = SECURING;
+    if (stream_secure(&t->stream, t->setup->tls) < 0)
+        dial_failed(t, ENOMEM);
+    else
+        watch(t, EPOLLOUT);
+}
+
+static void begin_websocket(struct transport *t)
+{
+    if (t->setup->tls)
+        begin_tls(t);
+    else
+        begin_request(t, UPGRADING);
+}
+
+static void connected(struct transport *t)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+
+    if (getsockopt(t->stream.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+        error = errno;
+    if (error) {
+        dial_failed(t, error);
+        return;
+    }
+    arm_deadline(t, DIAL_MS);
+    if (t->setup->options.proxy_host)
+        begin_request(t, PROXYING);
+    else
+        begin_websocket(t);
+}
+
+static void opened(struct transport *t)
+{
+    sd_event_source_set_enabled(t->deadline, SD_EVENT_OFF);
+    t->state = OPEN;
+    t->end = (struct transport_end){.was_open = true};
+    t->listener.opened(t->listener.self);
+    run_later(t); /* frames may have come with the answer */
+    watch_open(t);
+}
+
+/* Of bytes that belong to nobody yet. Returns false when there is nothing to look at. */
+static bool read_answer(struct transport *t)
+{
+    uint8_t *at;
+    size_t n;
+    ssize_t got = frame_reader_room(&t->reader, &at, &n);
+
+    if (got == 0)
+        got = stream_read(&t->stream, at, n);
+    if (got > 0)
+        frame_reader_filled(&t->reader, (size_t)got);
+    else if (got != -EAGAIN)
+        dial_failed(t, got < 0 ? (int)-got : 0);
+    return got > 0;
+}
+
+static void use_proxy_answer(struct transport *t)
+{
+    size_t n;
+    const char *text = (const char *)frame_reader_pending(&t->reader, &n);
+    struct upgrade_answer a;
+
+    switch (upgrade_connect_answer_read(&a, text, n)) {
+    case UPGRADE_MORE:
+        return;
+    case UPGRADE_DONE:
+        if (a.size == n) { /* nobody else may speak before we do */
+            frame_reader_skip(&t->reader, n);
+            begin_websocket(t);
+            return;
+        }
+        break;
+    case UPGRADE_STATUS:
+    case UPGRADE_BROKEN:
+        break;
+    }
+    judge_proxy(t, a.status);
+    connection_over(t);
+}
+
+static void use_upgrade_answer(struct transport *t)
+{
+    size_t n;
+    const char *text = (const char *)frame_reader_pending(&t->reader, &n);
+    struct upgrade_answer a;
+
+    switch (upgrade_answer_read(&a, text, n, t->key)) {
+    case UPGRADE_MORE:
+        return;
+    case UPGRADE_DONE:
+        frame_reader_skip(&t->reader, a.size);
+        opened(t);
+        return;
+    case UPGRADE_STATUS:
+        judge_upgrade(t, a.status);
+        break;
+    case UPGRADE_BROKEN:
+        note_end(t, LINK_REASON_PROTOCOL, a.status, a.why);
+        break;
+    }
+    connection_over(t);
+}
+
+static void send_request(struct transport *t)
+{
+    ssize_t n = stream_write(&t->stream, t->request + t->request_sent, t->request_len - t->request_sent);
+
+    if (n < 0 && n != -EAGAIN) {
+        dial_failed(t, (int)-n);
+        return;
+    }
+    t->request_sent += n > 0 ? (size_t)n : 0;
+    if (t->request_sent == t->request_len)
+        drop_request(t);
+    watch(t, stream_events(&t->stream, !t->request, t->request));
+}
+
+static void shake_hands(struct transport *t)
+{
+    int r = stream_handshake(&t->stream);
+
+    if (r == 0)
+        begin_request(t, UPGRADING);
+    else if (r == -EAGAIN)
+        watch(t, stream_events(&t->stream, true, false));
+    else
+        dial_failed(t, -r);
+}
+
+static void dialing_ready(struct transport *t, uint32_t events)
+{
+    if (t->phase == CONNECTING) {
+        connected(t);
+    } else if (t->phase == SECURING) {
+        shake_hands(t);
+    } else {
+        if (t->request)
+            send_request(t);
+        else if (read_answer(t))
+            (t->phase == PROXYING ? use_proxy_answer : use_upgrade_answer)(t);
+    }
+}
+
+static void source_ready(struct loop_source *s, uint32_t events);
+
+static int connect_to(struct sockaddr *a, socklen_t len)
+{
+    int fd = socket(a->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1, error;
+
+    if (fd < 0)
+        return -errno;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (connect(fd, a, len) == 0 || errno == EINPROGRESS)
+        return fd;
+    error = -errno;
+    close(fd);
+    return error;
+}
+
+/* A numeric address, which may bear a %scope. */
+static int connect_to_address(const char *address, uint16_t port)
+{
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM}, *a;
+    char service[8];
+    int fd;
+
+    snprintf(service, sizeof service, "%u", port);
+    if (getaddrinfo(address, service, &hints, &a) != 0)
+        return -EINVAL;
+    fd = connect_to(a->ai_addr, a->ai_addrlen);
+    freeaddrinfo(a);
+    return fd;
+}
+
+/* true: it is on its way. */
 static bool dial(struct transport *t, const char *address)
 {
+    const struct transport_options *o = &t->setup->options;
+    int fd, r;
+
     reset_connection(t);
-    if (t->setup->options.proxy_host && setup_set_proxy(t->setup, address) < 0) {
-        note_end(t, LINK_REASON_PROXY, "not a usable address");
-        return false;
+    t->phase = CONNECTING;
+    fd = connect_to_address(address, o->proxy_host ? o->proxy_port : o->url.port);
+    if (fd >= 0) {
+        stream_open(&t->stream, fd);
+        t->source.ready = source_ready;
+        r = loop_source_add(t->loop, &t->source, fd, EPOLLOUT);
+        if (r == 0) {
+            arm_deadline(t, DIAL_MS);
+            return true;
+        }
+        fd = r;
+        drop_connection(t);
     }
-    t->in_dial = true;
-    t->died_in_dial = false;
-    errno = 0;
-    struct lws *wsi = connect_via_lws(t, address);
-    int error = errno;
-    t->in_dial = false;
-    if (!wsi || t->died_in_dial) {
-        judge(t, error);
-        return false;
-    }
-    t->wsi = wsi;
-    if (t->phase == CONNECTING)
-        t->watched = fcntl(lws_get_socket_fd(wsi), F_DUPFD_CLOEXEC, 3);
-    return true;
+    judge(t, -fd);
+    return false;
 }
 
 static bool load_credentials(struct transport *t)
@@ -293,14 +557,14 @@ static bool load_credentials(struct transport *t)
 
     if (setup_load_credentials(t->setup, detail, sizeof(detail)) == 0)
         return true;
-    note_end(t, LINK_REASON_CREDENTIALS, detail);
+    note_end(t, LINK_REASON_CREDENTIALS, 0, detail);
     return false;
 }
 
 static void dial_next(struct transport *t)
 {
     t->state = DIALING;
-    while (!t->given_up && t->next_address < t->addresses.count && load_credentials(t))
+    while (t->next_address < t->addresses.count && load_credentials(t))
         if (dial(t, t->addresses.address[t->next_address++]))
             return;
     finish(t);
@@ -313,7 +577,7 @@ static void on_resolved(void *self, const struct resolve_result *r)
     t->resolve = NULL;
     t->addresses = *r;
     if (r->error != 0)
-        note_end(t, LINK_REASON_DNS, gai_strerror(r->error));
+        note_end(t, LINK_REASON_DNS, 0, gai_strerror(r->error));
     dial_next(t);
 }
 
@@ -332,356 +596,281 @@ static void look_up(struct transport *t)
     }
     int r = resolve_start(&t->resolve, loop_event(t->loop), host, on_resolved, t);
     if (r < 0) {
-        note_end(t, LINK_REASON_DNS, strerror(-r));
+        note_end(t, LINK_REASON_DNS, 0, strerror(-r));
         run_later(t);
     }
 }
 
-/* The next step, from sd-event: an address after one that failed, or the end. */
-static int on_later(sd_event_source *s, void *self)
-{
-    struct transport *t = self;
+/* ---- Writing ---- */
 
-    if (t->state == RESOLVING || t->state == DIALING)
-        dial_next(t);
-    else
-        finish(t);
-    return 0;
+static void make_urgent(struct urgent *u, enum frame_opcode opcode, const void *payload, size_t len)
+{
+    uint32_t key = mask_key();
+    size_t header = frame_header_size(len);
+
+    frame_write_header(u->bytes, opcode, true, len, key);
+    if (len)
+        memcpy(u->bytes + header, payload, len);
+    frame_mask(u->bytes + header, len, key);
+    u->len = header + len;
+    u->sent = 0;
 }
 
-/* ---- lws: before it is open ---- */
-
-static void note_socket(struct transport *t, struct lws *wsi)
+static void make_close(struct transport *t)
 {
-    struct tcp_info info;
+    uint8_t code[CLOSE_CODE_SIZE] = {(uint8_t)(t->close_code >> 8), (uint8_t)t->close_code};
 
-    if (tcp_look(lws_get_socket_fd(wsi), &info)) {
-        t->peer_gone = info.tcpi_state != TCP_STATE_ESTABLISHED;
-        t->got_bytes = info.tcpi_bytes_received > 0;
-        t->ended.bytes_in += info.tcpi_bytes_received;
-        t->ended.bytes_out += info.tcpi_bytes_sent - info.tcpi_bytes_retrans;
+    make_urgent(&t->urgent, FRAME_CLOSE, code, t->close_code ? sizeof code : 0);
+    t->close_sent = true;
+}
+
+/* The next one, if there is any and a frame may begin here. Nothing follows a close frame. */
+static bool next_urgent(struct transport *t)
+{
+    if (t->urgent.len)
+        return true;
+    if (t->queue.frame_left || t->stream.repeat || t->close_sent)
+        return false;
+    if (t->pong.due) {
+        make_urgent(&t->urgent, FRAME_PONG, t->pong.payload, t->pong.len);
+        t->pong.due = false;
+    } else if (t->ping_wanted) {
+        make_urgent(&t->urgent, FRAME_PING, NULL, 0);
+        t->ping_wanted = false;
+    } else if (t->close_wanted && !t->queue.bytes) {
+        make_close(t);
     }
+    return t->urgent.len > 0;
 }
 
-static int on_connected(struct transport *t, struct lws *wsi, void *in, size_t len)
+/* The number of bytes, or a negative errno. 0: there is nothing to write. */
+static ssize_t write_some(struct transport *t)
 {
-    t->phase = CONNECTED;
-    if (t->watched >= 0)
-        close(t->watched);
-    t->watched = -1;
-    return 0;
-}
+    struct urgent *u = &t->urgent;
+    struct send_span span;
+    ssize_t n;
 
-static int on_append_headers(struct transport *t, struct lws *wsi, void *in, size_t len)
-{
-    const struct headers *h = &t->setup->headers;
-    char **at = in;
-    int n = h->has_user_agent ? 0 : snprintf(*at, len, "User-Agent: imd/%s\r\n", IMD_VERSION);
-
-    t->phase = REQUESTED;
-    memcpy(*at + n, h->text,
-           h->len); /* HEADERS_MAX and the limits of URLs leave three quarters of the buffer */
-    *at += (size_t)n + h->len;
-    setup_wipe_credentials(t->setup);
-    return 0;
-}
-
-/* What can be seen of a connection that ends before it is open, while lws still has its socket. */
-static void note_attempt(struct transport *t, struct lws *wsi)
-{
-    SSL *ssl = lws_get_ssl(wsi);
-
-    if (t->phase == CONNECTING)
-        return;
-    t->http_status = lws_http_client_http_response(wsi);
-    t->tls_begun = ssl != NULL;
-    if (!ssl || !tls_failure(t->setup->tls, ssl, t->tls_says, sizeof(t->tls_says)))
-        t->tls_says[0] = '\0';
-    note_socket(t, wsi);
-}
-
-static int on_failed(struct transport *t, struct lws *wsi, void *in, size_t len)
-{
-    snprintf(t->lws_says, sizeof(t->lws_says), "%.*s", in ? (int)len : 0, in ? (const char *)in : "");
-    note_attempt(t, wsi);
-    return 0;
-}
-
-static int on_not_upgraded(struct transport *t, struct lws *wsi, void *in, size_t len)
-{
-    note_attempt(t, wsi);
-    return 0;
-}
-
-static int on_established(struct transport *t, struct lws *wsi, void *in, size_t len)
-{
-    if (t->given_up)
-        return -1;
-    t->phase = UPGRADED;
-    t->state = OPEN;
-    t->end = (struct transport_end){.was_open = true};
-    if (t->paused)
-        lws_rx_flow_control(wsi, 0);
-    t->listener.opened(t->listener.self);
-    return 0;
-}
-
-/* ---- lws: reading ---- */
-
-static void tell_alive(struct transport *t)
-{
-    uint64_t turn = loop_turns(t->loop) + 1;
-
-    if (t->told_alive_turn == turn)
-        return;
-    t->told_alive_turn = turn;
-    t->listener.alive(t->listener.self);
-}
-
-static void refuse_message(struct transport *t, const char *why)
-{
-    if (t->state == OPEN) {
-        transport_close(t, CLOSE_TOO_LARGE, LINK_REASON_TOO_LARGE);
-        snprintf(t->end.detail, sizeof(t->end.detail), "%s", why);
+    if (next_urgent(t)) {
+        n = stream_write(&t->stream, u->bytes + u->sent, u->len - u->sent);
+        u->sent += n > 0 ? (size_t)n : 0;
+        if (u->sent == u->len)
+            u->len = u->sent = 0;
+        return n;
     }
-    assembly_deinit(&t->assembly);
-    t->muted = true;
+    span = t->close_sent ? (struct send_span){0} : send_queue_peek(&t->queue);
+    if (span.len && t->queue.frame_left && (t->pong.due || t->ping_wanted) && !t->stream.repeat &&
+        span.len > t->queue.frame_left)
+        span.len = t->queue.frame_left; /* what is urgent goes as soon as this frame has gone */
+    n = span.len ? stream_write(&t->stream, span.at, span.len) : 0;
+    if (n > 0)
+        send_queue_advance(&t->queue, (size_t)n);
+    return n;
 }
 
-static void read_text(struct transport *t, const struct assembly_piece *p)
-{
-    if (p->len > t->assembly.max - t->text_len) {
-        refuse_message(t, "a message above MaxMessage");
-        return;
-    }
-    t->text_len += p->len;
-    if (!p->final)
-        return;
-    size_t len = t->text_len;
-    t->text_len = 0;
-    t->listener.text_message(t->listener.self, len);
-}
-
-static void tell_message(struct transport *t, const uint8_t *message, size_t len)
-{
-    t->message = message;
-    t->message_len = len;
-    t->listener.message(t->listener.self, message, len);
-    t->message = NULL;
-    assembly_release(&t->assembly);
-}
-
-static void read_binary(struct transport *t, const struct assembly_piece *p)
-{
-    const uint8_t *message;
-    size_t len;
-
-    switch (assembly_add(&t->assembly, p, &message, &len)) {
-    case ASSEMBLY_MORE:
-        break;
-    case ASSEMBLY_WHOLE:
-        tell_message(t, message, len);
-        break;
-    case ASSEMBLY_TOO_LARGE:
-        refuse_message(t, "a message above MaxMessage");
-        break;
-    case ASSEMBLY_NO_MEMORY:
-        refuse_message(t, "no memory for a message");
-        break;
-    }
-}
-
-static int on_received(struct transport *t, struct lws *wsi, void *in, size_t len)
-{
-    if (t->muted)
-        return 0;
-    struct assembly_piece p = {
-        .bytes = in,
-        .len = len,
-        .final = lws_is_final_fragment(wsi),
-        .announced = lws_remaining_packet_payload(wsi),
-    };
-    tell_alive(t);
-    if (lws_frame_is_binary(wsi))
-        read_binary(t, &p);
-    else
-        read_text(t, &p);
-    return 0;
-}
-
-static int on_pong(struct transport *t, struct lws *wsi, void *in, size_t len)
-{
-    if (t->muted)
-        return 0;
-    tell_alive(t);
-    t->listener.pong(t->listener.self);
-    return 0;
-}
-
-/* Payload: two bytes of code, then a reason. */
-static int on_peer_close(struct transport *t, struct lws *wsi, void *in, size_t len)
-{
-    const uint8_t *payload = in;
-
-    if (len >= 2)
-        t->end.close_code = (unsigned)payload[0] << 8 | payload[1];
-    t->peer_gone = true;
-    return 0;
-}
-
-/* ---- lws: writing ---- */
-
-static void want_writable(struct transport *t)
-{
-    if (t->writable_wanted || !t->wsi)
-        return;
-    t->writable_wanted = true;
-    lws_callback_on_writable(t->wsi);
-}
-
-static int write_ping(struct transport *t, struct lws *wsi)
-{
-    uint8_t frame[LWS_PRE];
-
-    if (!t->ping_wanted || lws_partial_buffered(wsi))
-        return 0;
-    t->ping_wanted = false;
-    return lws_write(wsi, frame + LWS_PRE, 0, LWS_WRITE_PING);
-}
-
-/* A second lws_write after a partial one would corrupt the stream; lws keeps the rest of a partial one
- * itself. */
-static int write_queue(struct transport *t, struct lws *wsi)
-{
-    size_t written = 0;
-
-    while (t->queue.bytes > 0 && written < WRITE_BURST && !lws_partial_buffered(wsi)) {
-        struct send_piece p = send_queue_peek(&t->queue, FRAGMENT_MAX);
-        int kind = lws_write_ws_flags(LWS_WRITE_BINARY, p.first, p.final);
-        if (lws_write(wsi, p.at, p.len, kind) < 0)
-            return -1;
-        send_queue_advance(&t->queue, p.len);
-        written += p.len;
-    }
-    return 0;
-}
-
-static void tell_drained(struct transport *t)
+static void note_drained(struct transport *t)
 {
     if (!t->congested || t->queue.bytes >= TRANSPORT_QUEUE_LOW)
         return;
     t->congested = false;
-    t->listener.drained(t->listener.self);
-}
-
-static int on_writable(struct transport *t, struct lws *wsi, void *in, size_t len)
-{
-    t->writable_wanted = false;
-    if (t->close_begun || (t->state != OPEN && t->state != ENDING))
-        return 0;
-    if (write_ping(t, wsi) < 0 || write_queue(t, wsi) < 0)
-        return -1;
-    tell_drained(t);
-    if (t->queue.bytes > 0 || lws_partial_buffered(wsi)) {
-        want_writable(t);
-    } else if (t->close_wanted) { /* while something is buffered, lws would drop the close frame */
-        t->close_begun = true;
-        lws_close_reason(wsi, t->close_code, NULL, 0);
-        return -1;
-    }
-    return 0;
-}
-
-/* ---- lws: the end ---- */
-
-static void describe_close(struct transport *t, bool said_close)
-{
-    if (!said_close)
-        snprintf(t->end.detail, sizeof(t->end.detail), "the connection was cut");
-    else if (!t->end.close_code)
-        snprintf(t->end.detail, sizeof(t->end.detail), "the server closed the connection");
-    else
-        snprintf(t->end.detail, sizeof(t->end.detail), "the server closed the connection with code %u",
-                 t->end.close_code);
-}
-
-/* Neither side has said goodbye: the peer's TCP is gone, or else lws has ended it, since the frames made no
- * sense. */
-static int on_closed(struct transport *t, struct lws *wsi, void *in, size_t len)
-{
-    bool said_close = t->peer_gone;
-    SSL *ssl = lws_get_ssl(wsi);
-    bool tls_closed = ssl && (SSL_get_shutdown(ssl) & SSL_RECEIVED_SHUTDOWN);
-
-    note_socket(t, wsi);
-    if (t->end.reason != LINK_REASON_NONE)
-        return 0;
-    if (said_close || tls_closed || t->peer_gone) {
-        t->end.reason = LINK_REASON_CLOSED;
-        describe_close(t, said_close);
-    } else {
-        t->end.reason = LINK_REASON_PROTOCOL;
-        snprintf(t->end.detail, sizeof(t->end.detail), "the server broke the websocket protocol");
-    }
-    return 0;
-}
-
-static int on_destroyed(struct transport *t, struct lws *wsi, void *in, size_t len)
-{
-    t->wsi = NULL;
-    if (t->in_dial) {
-        t->died_in_dial = true;
-        return 0;
-    }
-    if (t->state == DIALING)
-        judge(t, 0);
-    else if (t->end.reason == LINK_REASON_NONE)
-        t->end.reason = LINK_REASON_CLOSED;
+    t->tells_drained = true;
     run_later(t);
+}
+
+static void write_out(struct transport *t)
+{
+    size_t written = 0;
+    ssize_t n = 0;
+
+    while (written < WRITE_BURST && (n = write_some(t)) > 0)
+        written += (size_t)n;
+    t->unwritable =
+        n < 0 && n != -EAGAIN; /* what the server has still said is heard: reading finds the end */
+    t->blocked = has_output(t);
+    note_drained(t);
+    watch_open(t);
+}
+
+static void flush(struct loop_hook *h)
+{
+    struct transport *t = (struct transport *)((char *)h - offsetof(struct transport, hook));
+
+    if ((t->state == OPEN || t->state == ENDING) && !t->over && !t->blocked && has_output(t))
+        write_out(t);
+}
+
+/* ---- Reading ---- */
+
+static void refuse(struct transport *t, unsigned code, enum link_reason reason, const char *why)
+{
+    if (t->state == OPEN) {
+        transport_close(t, code, reason);
+        snprintf(t->end.detail, sizeof(t->end.detail), "%s", why);
+    }
+    t->muted = true;
+}
+
+static void on_close_frame(struct transport *t, const struct incoming *in)
+{
+    unsigned code = in->len ? (unsigned)in->bytes[0] << 8 | in->bytes[1] : 0;
+
+    if (t->state == OPEN) {
+        t->end.reason = LINK_REASON_CLOSED;
+        t->end.close_code = code;
+        if (code)
+            snprintf(t->end.detail, sizeof(t->end.detail), "the server closed the connection with code %u",
+                     code);
+        else
+            snprintf(t->end.detail, sizeof(t->end.detail), "the server closed the connection");
+    }
+    t->state = ENDING;
+    t->muted = true;
+    if (!t->close_sent && !t->queue.frame_left && !t->stream.repeat && !t->urgent.len) {
+        t->close_code = code; /* said back; what waits is not sent any more */
+        make_close(t);
+        write_some(t);
+    }
+    connection_over(t);
+}
+
+static void on_ping_frame(struct transport *t, const struct incoming *in)
+{
+    t->pong.due = true;
+    t->pong.len = in->len;
+    memcpy(t->pong.payload, in->bytes, in->len);
+}
+
+static void tell_message(struct transport *t, const struct incoming *in)
+{
+    t->message = in;
+    t->listener.message(t->listener.self, in->bytes, in->len);
+    t->message = NULL;
+}
+
+/* false: there is nothing more to be had from these bytes. */
+static bool use_next(struct transport *t)
+{
+    struct incoming in;
+
+    switch (frame_reader_next(&t->reader, &in)) {
+    case INCOMING_NONE:
+        return false;
+    case INCOMING_MESSAGE:
+        tell_message(t, &in);
+        return true;
+    case INCOMING_TEXT:
+        t->listener.text_message(t->listener.self, in.len);
+        return true;
+    case INCOMING_PING:
+        on_ping_frame(t, &in);
+        return true;
+    case INCOMING_PONG:
+        t->listener.pong(t->listener.self);
+        return true;
+    case INCOMING_CLOSE:
+        on_close_frame(t, &in);
+        return false;
+    case INCOMING_BROKEN:
+        refuse(t, CLOSE_PROTOCOL, LINK_REASON_PROTOCOL, "the server broke the websocket protocol");
+        return false;
+    case INCOMING_TOO_LARGE:
+        refuse(t, CLOSE_TOO_LARGE, LINK_REASON_TOO_LARGE, "a message above MaxMessage");
+        return false;
+    case INCOMING_NO_MEMORY:
+        refuse(t, CLOSE_TOO_LARGE, LINK_REASON_TOO_LARGE, "no memory for a message");
+        return false;
+    }
+    return false;
+}
+
+static bool may_read(const struct transport *t)
+{
+    return (t->state == OPEN || t->state == ENDING) && !t->over && !t->paused;
+}
+
+static void use_frames(struct transport *t)
+{
+    while (may_read(t) && !t->muted && use_next(t))
+        ;
+}
+
+/* Who is not listened to any more is read all the same, until the socket's end comes. */
+static void read_more(struct transport *t)
+{
+    uint8_t scrap[4096], *at = scrap;
+    size_t n = sizeof scrap;
+    ssize_t got = t->muted ? 0 : frame_reader_room(&t->reader, &at, &n);
+
+    if (got < 0) {
+        refuse(t, CLOSE_TOO_LARGE, LINK_REASON_TOO_LARGE, "no memory for a message");
+        return;
+    }
+    got = stream_read(&t->stream, at, n);
+    if (got > 0) {
+        if (t->muted)
+            return;
+        frame_reader_filled(&t->reader, (size_t)got);
+        t->listener.alive(t->listener.self);
+        use_frames(t);
+    } else if (got == -EPROTO &&
+               tls_failure(t->setup->tls, t->stream.ssl, t->tls_says, sizeof(t->tls_says))) {
+        lose(t, LINK_REASON_TLS, t->tls_says);
+    } else if (got != -EAGAIN) {
+        lose(t, LINK_REASON_CLOSED, "the connection was cut");
+    }
+}
+
+/* What OpenSSL holds does not make the socket readable. */
+static void read_and_use(struct transport *t)
+{
+    if (!may_read(t))
+        return;
+    read_more(t);
+    if (may_read(t) && stream_has_more(&t->stream))
+        run_later(t);
+}
+
+static void source_ready(struct loop_source *s, uint32_t events)
+{
+    struct transport *t = (struct transport *)((char *)s - offsetof(struct transport, source));
+
+    if (t->state == DIALING) {
+        dialing_ready(t, events);
+        return;
+    }
+    if (events & EPOLLOUT || (t->blocked && t->stream.write_wants_in))
+        t->blocked = false; /* the turn's end writes on */
+    if (events & (EPOLLHUP | EPOLLERR) && t->paused)
+        loop_source_remove(t->loop, s); /* it would wake every turn; seen when reading goes on */
+    else
+        read_and_use(t);
+    if (!t->over && !t->blocked)
+        watch_open(t);
+}
+
+/* The next step, from sd-event: an address after one that failed, what a pause has held back, or the end. */
+static int on_later(sd_event_source *s, void *self)
+{
+    struct transport *t = self;
+
+    if (t->state == RESOLVING || t->state == DIALING) {
+        dial_next(t);
+        return 0;
+    }
+    if (t->tells_drained) {
+        t->tells_drained = false;
+        t->listener.drained(t->listener.self);
+    }
+    if (t->over) {
+        finish(t);
+        return 0;
+    }
+    use_frames(t);
+    if (may_read(t) && stream_has_more(&t->stream))
+        read_and_use(t);
     return 0;
 }
 
-typedef int handler(struct transport *t, struct lws *wsi, void *in, size_t len);
-
-static handler *handler_of(enum lws_callback_reasons reason)
-{
-    static const struct {
-        enum lws_callback_reasons reason;
-        handler *handle;
-    } handlers[] = {
-        {LWS_CALLBACK_CLIENT_RECEIVE, on_received},
-        {LWS_CALLBACK_CLIENT_WRITEABLE, on_writable},
-        {LWS_CALLBACK_CLIENT_RECEIVE_PONG, on_pong},
-        {LWS_CALLBACK_WSI_CREATE, on_connected},
-        {LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER, on_append_headers},
-        {LWS_CALLBACK_CLIENT_CONNECTION_ERROR, on_failed},
-        {LWS_CALLBACK_CLOSED_CLIENT_HTTP, on_not_upgraded},
-        {LWS_CALLBACK_CLIENT_ESTABLISHED, on_established},
-        {LWS_CALLBACK_WS_PEER_INITIATED_CLOSE, on_peer_close},
-        {LWS_CALLBACK_CLIENT_CLOSED, on_closed},
-        {LWS_CALLBACK_WSI_DESTROY, on_destroyed},
-    };
-
-    for (size_t i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++)
-        if (handlers[i].reason == reason)
-            return handlers[i].handle;
-    return NULL;
-}
-
-/* user is NULL for callbacks about the vhost, and for a connection whose transport is gone. */
-static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
-{
-    handler *handle = user ? handler_of(reason) : NULL;
-
-    return handle ? handle(user, wsi, in, len) : 0;
-}
-
-static const struct lws_protocols protocols[] = {
-    {.name = "session", .callback = on_lws, .rx_buffer_size = BUFFER_SIZE, .tx_packet_size = BUFFER_SIZE},
-    {0},
-};
-
-/* ---- the interface ---- */
+/* ---- The interface ---- */
 
 static int add_sources(struct transport *t)
 {
@@ -703,25 +892,25 @@ int transport_new(struct transport **out, struct loop *loop, const struct transp
 
     if (!t)
         return -ENOMEM;
-    *t = (struct transport){.loop = loop, .listener = *l, .watched = -1};
+    *t = (struct transport){
+        .loop = loop, .listener = *l, .source.fd = -1, .hook = {.turn = flush, .last = true}};
+    stream_init(&t->stream);
+    send_queue_init(&t->queue, mask_key);
     int r = add_sources(t);
     if (r < 0) {
         transport_free(t);
         return r;
     }
+    loop_hook_add(loop, &t->hook);
     *out = t;
     return 0;
 }
 
-/* A connection that is still there is orphaned, and ends in the loop's next turn or with its lws context. */
 void transport_free(struct transport *t)
 {
     if (!t)
         return;
-    if (t->wsi) {
-        lws_set_wsi_user(t->wsi, NULL);
-        kill_connection(t);
-    }
+    loop_hook_remove(t->loop, &t->hook);
     resolve_cancel(t->resolve);
     reset_connection(t);
     sd_event_source_disable_unref(t->later);
@@ -736,12 +925,8 @@ int transport_configure(struct transport *t, const struct transport_options *o)
     struct setup *s = NULL;
     int r = setup_new(&s, o);
 
-    if (r == 0)
-        r = setup_bind(s, loop_lws(t->loop), protocols);
-    if (r < 0) {
-        setup_free(s);
+    if (r < 0)
         return r;
-    }
     setup_free(t->next_setup);
     t->next_setup = s;
     return 0;
@@ -755,7 +940,7 @@ void transport_open(struct transport *t)
         t->setup = t->next_setup;
         t->next_setup = NULL;
     }
-    t->assembly.max = t->setup->options.message_max;
+    t->reader.max = t->setup->options.message_max;
     t->end = (struct transport_end){.reason = LINK_REASON_NONE};
     t->next_address = 0;
     t->state = RESOLVING;
@@ -767,18 +952,10 @@ uint8_t *transport_reserve(struct transport *t, size_t n)
     return t->state == OPEN ? send_queue_reserve(&t->queue, n) : NULL;
 }
 
-static void message_queued(struct transport *t)
-{
-    if (t->queue.bytes >= TRANSPORT_QUEUE_HIGH)
-        t->congested = true;
-    want_writable(t);
-}
-
 void transport_commit(struct transport *t, size_t n)
 {
     send_queue_commit(&t->queue, n);
-    if (n > 0)
-        message_queued(t);
+    t->congested |= t->queue.bytes >= TRANSPORT_QUEUE_HIGH;
 }
 
 bool transport_append(struct transport *t, struct send_block *b, size_t len)
@@ -786,7 +963,7 @@ bool transport_append(struct transport *t, struct send_block *b, size_t len)
     if (t->state != OPEN)
         return false;
     send_queue_append(&t->queue, b, len);
-    message_queued(t);
+    t->congested |= t->queue.bytes >= TRANSPORT_QUEUE_HIGH;
     return true;
 }
 
@@ -797,16 +974,13 @@ bool transport_congested(const struct transport *t)
 
 void transport_ping(struct transport *t)
 {
-    if (t->state != OPEN)
-        return;
-    t->ping_wanted = true;
-    want_writable(t);
+    t->ping_wanted |= t->state == OPEN;
 }
 
 /* The first who ends it says why. */
 static void note_request(struct transport *t, enum link_reason reason)
 {
-    if (t->given_up || t->state == ENDING)
+    if (t->state == ENDING)
         return;
     t->end = (struct transport_end){
         .reason = reason, .was_open = t->state == OPEN, .close_code = t->end.close_code};
@@ -815,13 +989,10 @@ static void note_request(struct transport *t, enum link_reason reason)
 static void give_up(struct transport *t, enum link_reason reason)
 {
     note_request(t, reason);
-    t->given_up = true;
-    if (t->resolve) {
-        resolve_cancel(t->resolve);
-        t->resolve = NULL;
-        run_later(t);
-    }
-    kill_connection(t);
+    t->state = ENDING;
+    resolve_cancel(t->resolve);
+    t->resolve = NULL;
+    connection_over(t);
 }
 
 void transport_close(struct transport *t, unsigned code, enum link_reason reason)
@@ -834,26 +1005,20 @@ void transport_close(struct transport *t, unsigned code, enum link_reason reason
     t->state = ENDING;
     t->close_wanted = true;
     t->close_code = code;
-    arm_deadline(t);
-    want_writable(t);
+    arm_deadline(t, TRANSPORT_CLOSE_MS);
 }
 
 void transport_abort(struct transport *t, enum link_reason reason)
 {
-    if (t->state == RESOLVING || t->state == DIALING)
-        give_up(t, reason);
-    if (t->state != OPEN && t->state != ENDING)
+    if (t->state == IDLE)
         return;
-    note_request(t, reason);
-    t->state = ENDING;
-    t->muted = true;
-    kill_connection(t);
+    give_up(t, reason);
 }
 
 uint8_t *transport_take(struct transport *t)
 {
     assert(t->message);
-    return assembly_take(&t->assembly, t->message, t->message_len);
+    return frame_reader_take(&t->reader, t->message);
 }
 
 void transport_pause(struct transport *t, bool on)
@@ -861,16 +1026,21 @@ void transport_pause(struct transport *t, bool on)
     if (t->paused == on)
         return;
     t->paused = on;
-    if (t->wsi && (t->state == OPEN || t->state == ENDING))
-        lws_rx_flow_control(t->wsi, !on);
+    if ((t->state != OPEN && t->state != ENDING) || t->over)
+        return;
+    if (!on)
+        run_later(t);
+    if (!on && t->source.fd < 0 && loop_source_add(t->loop, &t->source, t->stream.fd, EPOLLIN) < 0)
+        lose(t, LINK_REASON_CLOSED, "the connection cannot be watched");
+    else
+        watch_open(t);
 }
 
 uint64_t transport_heard_ms(struct transport *t)
 {
     struct tcp_info info;
 
-    if (t->state != OPEN || !t->wsi || !tcp_look(lws_get_socket_fd(t->wsi), &info) ||
-        info.tcpi_bytes_received == t->received)
+    if (t->state != OPEN || !tcp_look(t->stream.fd, &info) || info.tcpi_bytes_received == t->received)
         return t->heard_ms;
     t->received = info.tcpi_bytes_received;
     return t->heard_ms = loop_now_ms(t->loop) - info.tcpi_last_data_recv;
@@ -881,7 +1051,7 @@ struct transport_counters transport_counters(const struct transport *t)
     struct transport_counters c = t->ended;
     struct tcp_info info;
 
-    if (t->wsi && t->state == OPEN && tcp_look(lws_get_socket_fd(t->wsi), &info)) {
+    if (tcp_look(t->stream.fd, &info)) {
         c.bytes_in += info.tcpi_bytes_received;
         c.bytes_out += info.tcpi_bytes_sent - info.tcpi_bytes_retrans;
     }

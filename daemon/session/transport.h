@@ -1,7 +1,7 @@
 /*
- * The transport: one websocket client connection on lws, from name lookup to close. The only user of lws
- * beside the loop. It knows nothing of MessagePack, acks or backoff: it opens when told, hands over whole
- * messages, and says exactly once how each open ended. Loop thread only.
+ * The transport: one websocket client connection (RFC 6455), from name lookup to close. It knows nothing of
+ * MessagePack, acks or backoff: it opens when told, hands over whole messages, and says exactly once how each
+ * open ended. Loop thread only, from within a turn: what is to be sent goes out at the turn's end.
  */
 #ifndef IMD_TRANSPORT_H
 #define IMD_TRANSPORT_H
@@ -70,8 +70,8 @@ void transport_open(struct transport *t);
 
 /*
  * Room for a binary message of up to n bytes at the end of the send queue; NULL: no memory. The caller fills
- * it and commits what it used (<= n), or commits 0 to take it back. Order is kept; one syscall a message.
- * Only while open.
+ * it and commits what it used (<= n), or commits 0 to take it back. Order is kept; what one turn brings
+ * goes out with few syscalls. Only while open.
  */
 uint8_t *transport_reserve(struct transport *t, size_t n);
 void transport_commit(struct transport *t, size_t n);

@@ -183,7 +183,6 @@ static const char *after_prefix(const char *text, const char *prefix)
 
 int url_parse(struct url *u, const char *text, const char **why)
 {
-    char authority[URL_AUTHORITY_MAX];
     const char *rest = after_prefix(text, "wss://");
 
     *u = (struct url){.tls = rest != NULL};
@@ -198,9 +197,6 @@ int url_parse(struct url *u, const char *text, const char **why)
     int r = parse_authority(a, u->host, &u->literal, &u->port, why);
     if (r < 0)
         return r;
-    url_authority(u, authority);
-    if (strlen(authority) > URL_HOST_MAX) /* lws cuts the Host header there, its line end included */
-        return refuse(why, "the host name is too long");
     return parse_path(a.end, u->path, why);
 }
 

@@ -1,4 +1,4 @@
-/* The server's URL, parsed and checked by ourselves: lws_parse_uri accepts too much. Pure. */
+/* The server's URL, parsed and checked. Pure. */
 #ifndef IMD_URL_H
 #define IMD_URL_H
 
@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define URL_HOST_MAX 119  /* lws' limit, less its NUL */
+#define URL_HOST_MAX 253  /* of a DNS name */
 #define URL_PATH_MAX 1900 /* path and query: the request line must stay below 2048 */
 
 struct url {

@@ -10,7 +10,6 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <libwebsockets.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <systemd/sd-event.h>
@@ -203,41 +202,32 @@ static void test_defer(void **state)
     assert_int_equal(loop_run(*state), 0);
 }
 
-/* A callback of lws' own timers runs between sd_event_prepare and the poll: what it defers must not wait for
- * another wake. */
-struct from_lws_timer {
-    lws_sorted_usec_list_t timer; /* first */
+/* What a hook defers comes after the prepare of its turn: it must not wait for another wake. */
+struct deferring_hook {
+    struct loop_hook hook; /* first */
     struct loop *loop;
 };
 
-static void defer_from_lws_timer(lws_sorted_usec_list_t *s)
+static void defer_from_hook(struct loop_hook *h)
 {
-    struct from_lws_timer *f = (struct from_lws_timer *)s;
+    struct deferring_hook *d = (struct deferring_hook *)h;
 
-    sd_event_add_defer(loop_event(f->loop), NULL, stop_on_defer, f->loop);
-    loop_wake(f->loop);
+    sd_event_add_defer(loop_event(d->loop), NULL, stop_on_defer, d->loop);
+    loop_hook_remove(d->loop, h);
 }
 
-static int note_late(sd_event_source *source, uint64_t usec, void *self)
+static int nothing_on_defer(sd_event_source *source, void *self)
 {
-    *(bool *)self = true;
     return 0;
 }
 
-static void test_defer_from_lws_timer(void **state)
+static void test_defer_from_hook(void **state)
 {
-    struct from_lws_timer f = {.loop = *state};
-    sd_event_source *patience = NULL;
-    bool late = false; /* lws has a timer of 30 s of its own, which would end any wait */
+    struct deferring_hook d = {{.turn = defer_from_hook}, *state};
 
-    assert_int_equal(sd_event_add_time(loop_event(*state), &patience, CLOCK_BOOTTIME,
-                                       (loop_now_ms(*state) + 10000) * 1000, 1, note_late, &late),
-                     0);
-    sd_event_source_set_priority(patience, SD_EVENT_PRIORITY_IMPORTANT);
-    lws_sul_schedule(loop_lws(*state), 0, &f.timer, defer_from_lws_timer, 20000); /* when all is quiet */
+    loop_hook_add(*state, &d.hook);
+    assert_int_equal(sd_event_add_defer(loop_event(*state), NULL, nothing_on_defer, NULL), 0);
     assert_int_equal(loop_run(*state), 0);
-    assert_false(late);
-    sd_event_source_disable_unref(patience);
 }
 
 /* ---- hooks, clock, turns ---- */
@@ -258,15 +248,18 @@ static void note(struct loop_hook *h)
 static void test_hooks_in_order(void **state)
 {
     char notes[64] = "";
-    struct noting_hook hooks[] = {
-        {{note, NULL}, 'a', notes}, {{note, NULL}, 'b', notes}, {{note, NULL}, 'c', notes}};
+    struct noting_hook hooks[] = {{{.turn = note}, 'a', notes},
+                                  {{.turn = note, .last = true}, 'y', notes},
+                                  {{.turn = note}, 'b', notes},
+                                  {{.turn = note, .last = true}, 'z', notes},
+                                  {{.turn = note}, 'c', notes}};
     uint64_t before = loop_turns(*state);
 
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < 5; i++)
         loop_hook_add(*state, &hooks[i].hook);
     assert_int_equal(sd_event_add_defer(loop_event(*state), NULL, stop_on_defer, *state), 0);
     assert_int_equal(loop_run(*state), 0);
-    assert_string_equal(notes, "abc");
+    assert_string_equal(notes, "abcyz");
     assert_int_equal(loop_turns(*state), before + 1);
 }
 
@@ -466,7 +459,7 @@ int main(void)
         on_loop(test_more_than_a_batch),
         on_loop(test_timer),
         on_loop(test_defer),
-        on_loop(test_defer_from_lws_timer),
+        on_loop(test_defer_from_hook),
         on_loop(test_hooks_in_order),
         on_loop(test_hooks_removed_from_within),
         on_loop(test_clock_after_sleep),
