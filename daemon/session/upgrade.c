@@ -1,5 +1,5 @@
-/* See upgrade.h. SHA-1 is called as OpenSSL 1.1 offers it: what 3.0 offers loads the providers first, which is
- * 1.6 MB of memory for who needs no TLS. */
+/* See upgrade.h. SHA-1 is called as OpenSSL 1.1 offers it: what 3.0 offers loads the providers first, which
+ * is 1.6 MB of memory for who needs no TLS. */
 #define OPENSSL_API_COMPAT 0x10100000L
 #include "upgrade.h"
 

@@ -105,19 +105,15 @@ def test_client_certificate_missing(im_server, imd, certs):
 
 
 def test_from_ws_to_wss_by_reload(im_server, imd, certs):
-    """OpenSSL is prepared with the first wss URL."""
     plain, secure = im_server(), im_server(tls=certs.good())
     daemon = imd(plain.url(), CaFile=certs.ca()).connected()
-    watcher = daemon.watcher()
     for server, url in ((secure, secure.url(host="localhost")), (plain, plain.url())) * 2:
         accepted = server.stats()["accepted"]
         daemon.configure(url, CaFile=certs.ca())
         daemon.process.signal(signal.SIGHUP)
         client = daemon.client()
-        client.wait_status(lambda s: s["url"] == url, "the new Url")
-        client.call("reconnect")
-        watcher.status("connected", "to the other one")
         server.wait("accepted", min=accepted + 1)
+        client.wait_status(lambda s: s["url"] == url and s["state"] == "connected", "to the other one")
         client.result(client.send("over this one"))
         assert server.messages(type="TxtMsg")
 
