@@ -26,13 +26,13 @@ def _die_with_parent(parent, umask):
 class Process:
     """Start it from the main thread: PDEATHSIG follows the thread that made the child."""
 
-    def __init__(self, argv, folder, name, env=None, stdout=None, umask=None, pass_fds=()):
+    def __init__(self, argv, folder, name, env=None, stdin=None, stdout=None, umask=None, pass_fds=()):
         self.argv = argv
         self.stderr_path = os.path.join(folder, f"{name}.stderr")
         parent = os.getpid()
         with open(self.stderr_path, "ab") as stderr:
             self.child = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=stdout or stderr, stderr=stderr, start_new_session=True,
+                argv, stdin=stdin or subprocess.DEVNULL, stdout=stdout or stderr, stderr=stderr, start_new_session=True,
                 env={**os.environ, **(env or {})}, pass_fds=pass_fds, cwd="/",
                 preexec_fn=lambda: _die_with_parent(parent, umask))
 
