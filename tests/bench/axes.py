@@ -21,11 +21,14 @@ RATE = Figure("rate", "/s", ("perSecond",))
 P50 = Figure("p50", "us", ("latencyUs", "p50"), 1)
 P99 = Figure("p99", "us", ("latencyUs", "p99"), 1)
 PEAK = Figure("peak RSS", "KiB", ("rssKiB", "peak"))
+# A page of the ring counts twice, for it is mapped twice.
 GROWTH = Figure("RSS growth", "KiB", ("rssKiB", "growth"))
 IDLE_RSS = Figure("RSS", "KiB", ("rssKiB", "with"))
 SUBSCRIBER = Figure("per subscriber", "bytes", ("bytesPerSubscriber",))
 WAKE_UPS = Figure("wake-ups", "", ("wakeUps",))
 HEARTBEATS = Figure("heartbeats", "", ("heartbeats",))
+STORE_PAUSES = Figure("pauses", "", ("stats", "storePauses"))
+TRANSACTIONS = Figure("transactions", "", ("stats", "transactions"))
 PEAK_PART = Figure("peak/message", "x", ("peakPerMessage",), 2)
 
 
@@ -121,10 +124,10 @@ def idle(count, bars, **more):
                 (IDLE_RSS, SUBSCRIBER, WAKE_UPS, HEARTBEATS), bars, "idle", {"subscribers": count, "seconds": 7}, **more)
 
 
-def beside(name, title, systems, bars=(), **more):
+def beside(name, title, systems, bars=(), figures=(), **more):
     """imd in one way beside imd in another, 10 subscribers, as fast as possible."""
     return Axis(name, f"{title}, as fast as possible, 10 subscribers", systems,
-                (RATE, CPU_MESSAGE, GROWTH), bars, arguments={"subscribers": 10, "messages": 500_000}, **more)
+                (RATE, CPU_MESSAGE, GROWTH, *figures), bars, arguments={"subscribers": 10, "messages": 500_000}, **more)
 
 
 AXES = (
@@ -150,7 +153,7 @@ AXES = (
             Bar(GROWTH, "<=", RING_KIB, beyond="imd", subject="imd, one stalled")), quick=True),
     beside("filter", "a filter takes half of the messages", ("imd", "imd, filter", "node", "node, filter")),
     beside("history", "history on and off", ("imd", "imd, history"),
-           (Bar(RATE, ">=", 0.7, times="imd", subject="imd, history"),), quick=True),
+           (Bar(RATE, ">=", 0.7, times="imd", subject="imd, history"),), (STORE_PAUSES, TRANSACTIONS), quick=True),
     beside("tls", "TLS", ("imd", "imd, tls", "node", "node, tls")),
     idle(0, (Bar(IDLE_RSS, "<=", 8 << 10), Bar(WAKE_UPS, "<=", 0)), quick=True),
     idle(1000, (Bar(SUBSCRIBER, "<=", 1024), Bar(WAKE_UPS, "<=", 0))),

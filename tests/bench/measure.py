@@ -19,7 +19,10 @@ WRONGS = ("lost", "repeated", "reordered", "torn", "wrong")
 
 
 class Void(Exception):
-    """It does not count, and why."""
+    """It does not count, and why, in one line."""
+
+    def __init__(self, why):
+        super().__init__(" ".join(why.split()))
 
 
 def bench_load():
@@ -64,9 +67,19 @@ def _result(load, running):
     except subprocess.TimeoutExpired:
         raise Void("bench_load: no end") from None
     if load.child.returncode:
-        error = load.stderr().strip() or f"status {load.child.returncode}"
-        raise Void(f"bench_load: {error}; the system: {running.process.stderr().strip()[-300:]}")
+        why = load.stderr().strip() or f"bench_load: status {load.child.returncode}"
+        if not running.process.running():
+            why += f"; the system ended with {running.process.wait()}: {running.process.stderr().strip()[-300:]}"
+        raise Void(why)
     return json.loads(out)
+
+
+def _stats(running):
+    client = Client(running.address)
+    try:
+        return client.call("stats")
+    finally:
+        client.close()
 
 
 def _derive(result):
@@ -93,7 +106,10 @@ def _with_load(axis, system, folder, certs):
             port = int(_line(load, "bench_load").removeprefix("port "))
         running = system.start(folder, Link(port, certs.ca() if system.tls else None))
         with _killed(running.process):
-            return _derive(_result(load, running))
+            result = _result(load, running)
+            if any(figure.path[0] == "stats" for figure in axis.figures):
+                result["stats"] = _stats(running)
+    return _derive(result)
 
 
 def _peak(pid):
@@ -129,7 +145,7 @@ def measure(axis, system, certs):
         try:
             result = (_large if axis.mode == "large" else _with_load)(axis, system, folder, certs)
         except (AssertionError, OSError, ValueError) as error:
-            raise Void(f"{type(error).__name__}: {error}".strip()) from error
+            raise Void(f"{type(error).__name__}: {error}") from error
     wrong = [f"{result[what]} {what}" for what in WRONGS if result.get(what)]
     if wrong:
         raise Void(", ".join(wrong))

@@ -47,7 +47,7 @@ class Findings:
     def __init__(self, axes):
         self.axes = axes
         self.rounds = {axis.name: [] for axis in axes}
-        self.void = []  # (round, axis, system, why)
+        self.void = {}  # (axis, system, why): the rounds
         self.left_out = {}  # system: why
         self.micro = []  # (bench, case, way, ns)
 
@@ -80,6 +80,8 @@ def _heading(figure):
 def _axis_table(findings, axis):
     yield f"{axis.name}: {axis.title}"
     yield f"    {'':18}" + "".join(f"{_heading(f):<{COLUMN}}" for f in axis.figures).rstrip()
+    if not findings.systems(axis):
+        yield "    nothing that counts"
     for name in findings.systems(axis):
         cells = [findings.spread(axis, name, figure).text(figure.digits) for figure in axis.figures]
         yield f"    {name:18}" + "".join(f"{cell:<{COLUMN}}" for cell in cells).rstrip()
@@ -116,7 +118,8 @@ def table(findings, environment):
         yield from _micro_table(findings)
     if findings.void:
         yield "void, and not counted above:"
-        yield from (f"    round {number}, {axis}, {system}: {why}" for number, axis, system, why in findings.void)
+        for (axis, system, why), numbers in findings.void.items():
+            yield f"    {axis}, {system}, round {', '.join(map(str, numbers))}: {why}"
 
 
 def _bar_dump(findings, axis, bar):
@@ -141,7 +144,7 @@ def dump(findings, environment):
         "leftOut": findings.left_out,
         "axes": [_axis_dump(findings, axis) for axis in findings.axes],
         "micro": [dict(zip(("bench", "case", "way", "ns"), row)) for row in findings.micro],
-        "void": [dict(zip(("round", "axis", "system", "why"), row)) for row in findings.void],
+        "void": [dict(zip(("axis", "system", "why"), row), rounds=numbers) for row, numbers in findings.void.items()],
     }
 
 
