@@ -9,6 +9,7 @@
 #include "failure.h"
 #include "fanout.h"
 #include "options.h"
+#include "trip.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -30,7 +31,7 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*run)(const struct options *options);
-    } modes[] = {{"fanout", fanout_run}};
+    } modes[] = {{"fanout", fanout_run}, {"trip", trip_run}};
     struct options options = options_read(argc, argv);
 
     descriptors_allow();

@@ -1,4 +1,5 @@
 #include "options.h"
+#include "answer.h"
 #include "failure.h"
 
 #include <errno.h>
@@ -10,7 +11,6 @@
 #define WARMUP_MOST 2000
 #define WINDOW_BYTES (1u << 20)
 #define WINDOW_LEAST 4
-#define OUTSTANDING_MOST 10000 /* a slot has four digits in an id */
 
 static const char USAGE[] =
     "usage: bench_load fanout --dialect imd|line|redis|mqtt|nats [--subscribers N] [--messages M] [--size "
@@ -135,7 +135,7 @@ struct options options_read(int argc, char **argv)
             o.connections = (unsigned)number("connections", optarg, 1, 100000);
             break;
         case 'o':
-            o.outstanding = (unsigned)number("outstanding", optarg, 1, OUTSTANDING_MOST);
+            o.outstanding = (unsigned)number("outstanding", optarg, 1, SLOTS_MAX);
             break;
         case 'S':
             o.seconds = (unsigned)number("seconds", optarg, 1, 86400);

@@ -38,9 +38,14 @@ size_t stream_read(struct stream *s, char *bytes, size_t size)
     ssize_t n;
 
     if (s->ssl) {
-        size_t got = 0;
+        size_t got = 0, more = 1;
 
-        tls_check(s, SSL_read_ex(s->ssl, bytes, size, &got));
+        /* One call gives one TLS record at most. */
+        while (got < size && more) {
+            more = 0;
+            tls_check(s, SSL_read_ex(s->ssl, bytes + got, size - got, &more));
+            got += more;
+        }
         return got;
     }
     n = recv(s->fd, bytes, size, MSG_DONTWAIT);
@@ -48,7 +53,7 @@ size_t stream_read(struct stream *s, char *bytes, size_t size)
         return (size_t)n;
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
-    fail("the connection of the publisher was closed%s", n == 0 ? " by the peer" : "");
+    fail("a connection was closed%s", n == 0 ? " by the peer" : "");
 }
 
 void stream_body(struct stream *s, const char *bytes, size_t len)
@@ -61,13 +66,17 @@ char *stream_tail(struct stream *s, size_t len)
 {
     char *room;
 
+    if (s->tail_at + s->tail_len + len > s->tail_size) {
+        memmove(s->tail, s->tail + s->tail_at, s->tail_len);
+        s->tail_at = 0;
+    }
     if (s->tail_len + len > s->tail_size) {
         s->tail_size = 2 * (s->tail_len + len);
         s->tail = realloc(s->tail, s->tail_size);
         if (!s->tail)
             fail("no memory");
     }
-    room = s->tail + s->tail_len;
+    room = s->tail + s->tail_at + s->tail_len;
     s->tail_len += len;
     return room;
 }
@@ -87,7 +96,7 @@ static size_t write_some(struct stream *s, const char *bytes, size_t len)
         return (size_t)n;
     if (errno == EAGAIN || errno == EINTR)
         return 0;
-    fail("the publisher cannot write");
+    fail("a connection cannot be written to");
 }
 
 void stream_flush(struct stream *s)
@@ -101,11 +110,12 @@ void stream_flush(struct stream *s)
         s->body_len -= n;
     }
     while (s->tail_len) {
-        size_t n = write_some(s, s->tail, s->tail_len);
+        size_t n = write_some(s, s->tail + s->tail_at, s->tail_len);
 
         if (!n)
             return;
+        s->tail_at += n;
         s->tail_len -= n;
-        memmove(s->tail, s->tail + n, s->tail_len);
     }
+    s->tail_at = 0;
 }

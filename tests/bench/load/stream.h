@@ -14,7 +14,7 @@ struct stream {
     const char *body;
     size_t body_len;
     char *tail;
-    size_t tail_len, tail_size;
+    size_t tail_at, tail_len, tail_size; /* tail_len bytes from tail_at on */
 };
 
 void stream_init(struct stream *s, int fd, SSL *ssl, size_t tail_size);
