@@ -31,10 +31,10 @@ def bench_load():
 
 def _arguments(axis, system, certs):
     given = dict(axis.arguments)
-    if "messages" in given and "rate" not in given:
-        given["messages"] = max(int(given["messages"] * system.share), 100)
     if axis.mode == "fanout":
         given["dialect"] = system.dialect
+        if "rate" not in given:
+            given["messages"] = max(int(given["messages"] * system.share), 100)
     argv = [part for key, value in given.items() for part in (f"--{key}", str(value))]
     return [*argv, *system.load, *(["--tls", *certs.good()] if system.tls else []), "--deadline", str(DEADLINE)]
 

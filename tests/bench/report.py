@@ -7,7 +7,7 @@ import subprocess
 
 from axes import PLOTS
 
-COLUMN = 30
+COLUMN = 32
 
 
 def pick(result, figure):
@@ -34,6 +34,7 @@ class Spread:
         if not self.values:
             return "-"
         low, high = min(self.values), max(self.values)
+        digits = digits if abs(high) < 1000 else 0
         told = f"{self.median:,.{digits}f}"
         return f"{told} ({low:,.{digits}f}..{high:,.{digits}f})" if len(self.values) > 1 else told
 

@@ -143,7 +143,7 @@ class System:
     start: Callable[[str, Link], Running]
     program: str = ""  # that must be installed; "": built here
     version: tuple = ()  # how it is asked for its version
-    # Part of an axis' messages that it gets, so that a slow one takes no longer than the others.
+    # Part of the messages that it gets when they go as fast as possible: a slow one takes no longer than the others.
     share: float = 1
     load: tuple = ()  # further arguments of bench_load
     tls: bool = False
