@@ -1,4 +1,4 @@
-/* Monotonic time in nanoseconds. */
+/* Monotonic time in nanoseconds, and timers as descriptors. */
 #ifndef LOAD_CLOCK_H
 #define LOAD_CLOCK_H
 
@@ -12,6 +12,11 @@ static inline uint64_t now_ns(void)
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
+
+/* A timer that ticks each `gap`, for epoll. */
+int timer_open(uint64_t gap_ns);
+/* Ticks since the last call. */
+uint64_t timer_ticks(int fd);
 
 static inline void sleep_ns(uint64_t ns)
 {

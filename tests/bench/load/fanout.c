@@ -20,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 struct fanout {
@@ -69,13 +68,7 @@ static void fanout_open(struct fanout *f, const char *address)
 
 static void rate_start(struct fanout *f)
 {
-    uint64_t gap = 1000000000u / f->options->rate;
-    struct timespec t = {.tv_sec = (time_t)(gap / 1000000000u), .tv_nsec = (long)(gap % 1000000000u)};
-    struct itimerspec each = {.it_value = t, .it_interval = t};
-
-    f->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    if (f->timer < 0 || timerfd_settime(f->timer, 0, &each, NULL) < 0)
-        fail("timer");
+    f->timer = timer_open(1000000000u / f->options->rate);
     ready_add(&f->ready, f->timer, &f->timer);
 }
 
@@ -145,14 +138,6 @@ static void subscriber_ready(struct fanout *f, struct subscriber *s)
                       f->crowd.slowest < f->publisher.written ? f->crowd.slowest : f->publisher.written);
 }
 
-static void timer_ready(struct fanout *f)
-{
-    uint64_t ticks;
-
-    if (read(f->timer, &ticks, sizeof ticks) == sizeof ticks)
-        f->due += ticks;
-}
-
 static void turn(struct fanout *f, bool wait)
 {
     int n = ready_wait(&f->ready, wait);
@@ -161,7 +146,7 @@ static void turn(struct fanout *f, bool wait)
         void *owner = f->ready.events[i].data.ptr;
 
         if (owner == &f->timer)
-            timer_ready(f);
+            f->due += timer_ticks(f->timer);
         else if (owner != &f->publisher)
             subscriber_ready(f, owner);
         else if (f->ready.events[i].events & ~(unsigned)EPOLLOUT)

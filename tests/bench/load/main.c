@@ -8,6 +8,7 @@
  */
 #include "failure.h"
 #include "fanout.h"
+#include "idle.h"
 #include "options.h"
 #include "trip.h"
 
@@ -31,7 +32,7 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*run)(const struct options *options);
-    } modes[] = {{"fanout", fanout_run}, {"trip", trip_run}};
+    } modes[] = {{"fanout", fanout_run}, {"trip", trip_run}, {"idle", idle_run}};
     struct options options = options_read(argc, argv);
 
     descriptors_allow();

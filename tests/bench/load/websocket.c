@@ -193,11 +193,10 @@ static size_t frame_size(const unsigned char *at, size_t have, size_t *header)
     return *header + n;
 }
 
-void websocket_read(struct websocket *w, websocket_taker *take)
+static void bytes_take(struct websocket *w, websocket_taker *take)
 {
-    size_t at = 0, size = 0, header;
+    size_t at = 0, size, header;
 
-    w->in_len += stream_read(&w->stream, w->in + w->in_len, w->in_size - w->in_len);
     while ((size = frame_size((unsigned char *)w->in + at, w->in_len - at, &header)) &&
            size <= w->in_len - at) {
         char *frame = w->in + at;
@@ -214,6 +213,14 @@ void websocket_read(struct websocket *w, websocket_taker *take)
         if (!w->in)
             fail("no memory");
     }
+}
+
+void websocket_read(struct websocket *w, websocket_taker *take)
+{
+    do {
+        w->in_len += stream_read(&w->stream, w->in + w->in_len, w->in_size - w->in_len);
+        bytes_take(w, take);
+    } while (w->stream.ssl && SSL_pending(w->stream.ssl)); /* for these there is no event */
 }
 
 void websocket_acknowledge(struct websocket *w, char *bytes, size_t len)
