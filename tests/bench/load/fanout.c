@@ -28,7 +28,7 @@ struct fanout {
     struct publisher publisher;
     struct record record;
     struct crowd crowd;
-    int *stalled;
+    struct crowd stalled; /* who does not read before all is over */
     struct ready ready;
     int timer;     /* with a rate: one tick a message */
     uint64_t due;  /* with a rate: messages whose time has come */
@@ -58,11 +58,8 @@ static void fanout_open(struct fanout *f, const char *address)
         s->fd = subscriber_open(f, address);
         ready_add(&f->ready, s->fd, s);
     }
-    f->stalled = calloc(o->stalled + 1, sizeof *f->stalled);
-    if (!f->stalled)
-        fail("no memory");
     for (unsigned i = 0; i < o->stalled; i++)
-        f->stalled[i] = subscriber_open(f, address);
+        f->stalled.members[i].fd = subscriber_open(f, address);
     ready_add(&f->ready, f->publisher.websocket.stream.fd, &f->publisher);
 }
 
@@ -70,6 +67,13 @@ static void rate_start(struct fanout *f)
 {
     f->timer = timer_open(1000000000u / f->options->rate);
     ready_add(&f->ready, f->timer, &f->timer);
+}
+
+/* What was due while nothing was to be written is not to come in a bunch. */
+static void rate_reset(struct fanout *f)
+{
+    timer_ticks(f->timer);
+    f->due = 0;
 }
 
 /* ---- The publisher's turn ---- */
@@ -131,11 +135,12 @@ static void latencies_add(struct fanout *f, uint64_t from, uint64_t to)
 
 static void subscriber_ready(struct fanout *f, struct subscriber *s)
 {
-    uint64_t before = f->crowd.slowest;
+    uint64_t before = f->crowd.slowest, written = f->publisher.written;
 
-    if (crowd_read(&f->crowd, s) && f->options->rate)
-        latencies_add(f, before,
-                      f->crowd.slowest < f->publisher.written ? f->crowd.slowest : f->publisher.written);
+    if (s >= f->stalled.members && s < f->stalled.members + f->stalled.count)
+        crowd_read(&f->stalled, s);
+    else if (crowd_read(&f->crowd, s) && f->options->rate)
+        latencies_add(f, before, f->crowd.slowest < written ? f->crowd.slowest : written);
 }
 
 static void turn(struct fanout *f, bool wait)
@@ -162,6 +167,8 @@ static bool all_there(const struct fanout *f)
 static void run_to(struct fanout *f, uint64_t goal)
 {
     f->goal = goal;
+    if (f->options->rate)
+        rate_reset(f);
     while (!all_there(f)) {
         bool more = publish(f);
 
@@ -180,38 +187,64 @@ static void run_to(struct fanout *f, uint64_t goal)
 
 /* ---- After ---- */
 
+/* Each message, or a word that it was lost, must be there for those who have not read so far. */
+static void stalled_read(struct fanout *f)
+{
+    for (unsigned i = 0; i < f->stalled.count; i++)
+        ready_add(&f->ready, f->stalled.members[i].fd, &f->stalled.members[i]);
+    while (f->stalled.slowest < f->goal) {
+        turn(f, true);
+        if (deadline_over()) {
+            errno = 0;
+            fail("deadline: of those stalled the slowest has all before %" PRIu64 " of %" PRIu64,
+                 f->stalled.slowest, f->goal);
+        }
+    }
+}
+
+static void tally_print(const struct tally *t)
+{
+    printf(",\"lost\":%" PRIu64 ",\"repeated\":%" PRIu64 ",\"reordered\":%" PRIu64 ",\"torn\":%" PRIu64,
+           t->lost, t->repeated, t->reordered, t->torn);
+}
+
+/* What was announced is no loss here: nothing else can be done for who does not read. */
+static void stalled_print(const struct fanout *f)
+{
+    struct tally t = f->stalled.tally;
+
+    t.lost -= t.announced;
+    printf(",\"whenStalled\":{\"deliveries\":%" PRIu64 ",\"announced\":%" PRIu64, t.deliveries, t.announced);
+    tally_print(&t);
+    putchar('}');
+}
+
 static void report(struct fanout *f, const struct vitals *before, const struct border *a,
                    const struct border *b)
 {
     const struct options *o = f->options;
-    const struct tally *t = &f->crowd.tally;
     uint64_t messages = o->messages - o->warmup,
              deliveries = messages / (unsigned)f->crowd.step * o->subscribers;
-    double seconds = (double)(b->time_ns - a->time_ns) / 1e9;
-    double cpu = (double)(b->vitals.cpu_ns - a->vitals.cpu_ns) / 1e9;
+    double cpu_us = (double)(b->vitals.cpu_ns - a->vitals.cpu_ns) / 1e3;
 
     printf("{\"mode\":\"fanout\",\"dialect\":\"%s\",\"subscribers\":%u,\"messages\":%" PRIu64
            ",\"size\":%zu,\"rate\":%u,\"filter\":%s,\"stalled\":%u",
            f->dialect->name, o->subscribers, messages, o->size, o->rate, o->filter ? "true" : "false",
            o->stalled);
-    printf(",\"seconds\":%.6f,\"perSecond\":%.1f,\"deliveries\":%" PRIu64, seconds,
-           (double)messages / seconds, deliveries);
-    printf(",\"cpuSeconds\":%.6f,\"cpuPerDeliveryUs\":%.4f,\"cpuPerMessageUs\":%.4f,\"switches\":%" PRIu64,
-           cpu, cpu * 1e6 / (double)deliveries, cpu * 1e6 / (double)messages,
-           b->vitals.switches - a->vitals.switches);
+    report_time(a, b, messages);
+    printf(",\"deliveries\":%" PRIu64 ",\"cpuPerDeliveryUs\":%.4f,\"cpuPerMessageUs\":%.4f", deliveries,
+           cpu_us / (double)deliveries, cpu_us / (double)messages);
     if (o->rate)
         latency_print(&f->latency);
-    printf(",\"lost\":%" PRIu64 ",\"repeated\":%" PRIu64 ",\"reordered\":%" PRIu64 ",\"torn\":%" PRIu64,
-           t->lost, t->repeated, t->reordered, t->torn);
+    tally_print(&f->crowd.tally);
+    if (o->stall_check)
+        stalled_print(f);
     report_memory(before, &b->vitals);
     puts("}");
 }
 
 static void fanout_close(struct fanout *f)
 {
-    for (unsigned i = 0; i < f->options->stalled; i++)
-        close(f->stalled[i]);
-    free(f->stalled);
     if (f->options->rate) {
         close(f->timer);
         latency_deinit(&f->latency);
@@ -219,6 +252,7 @@ static void fanout_close(struct fanout *f)
     }
     publisher_deinit(&f->publisher);
     crowd_deinit(&f->crowd);
+    crowd_deinit(&f->stalled);
     record_deinit(&f->record);
     ready_deinit(&f->ready);
 }
@@ -233,6 +267,7 @@ void fanout_run(const struct options *options)
     ready_init(&f.ready);
     f.record = f.dialect->record(options->size);
     crowd_init(&f.crowd, options->subscribers, options->filter ? 2 : 1, &f.record, f.dialect->other);
+    crowd_init(&f.stalled, options->stalled, f.crowd.step, &f.record, f.dialect->other);
     start = upstream_open(&f.publisher, f.dialect, options);
     publisher_prepare(&f.publisher, f.dialect->frame(options->size), options->filter);
     if (options->rate) {
@@ -246,9 +281,11 @@ void fanout_run(const struct options *options)
     if (options->rate)
         rate_start(&f);
     run_to(&f, options->warmup);
-    begin = border_here(start.pid);
+    begin = border_begin(start.pid);
     run_to(&f, options->messages);
-    end = border_here(start.pid);
+    end = border_end(start.pid);
+    if (options->stall_check)
+        stalled_read(&f);
     report(&f, &before, &begin, &end);
     fanout_close(&f);
 }

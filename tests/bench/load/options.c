@@ -15,7 +15,8 @@
 static const char USAGE[] =
     "usage: bench_load fanout --dialect imd|line|redis|mqtt|nats [--subscribers N] [--messages M] [--size "
     "BYTES]\n"
-    "                  [--rate R] [--window W] [--warmup K] [--filter] [--stalled K] [--tls CERT KEY]\n"
+    "                  [--rate R] [--window W] [--warmup K] [--filter] [--stalled K [--stall-check]]\n"
+    "                  [--tls CERT KEY]\n"
     "       bench_load trip [--connections C] [--outstanding O] [--messages M] [--size BYTES] [--warmup K]\n"
     "                  [--tls CERT KEY]\n"
     "       bench_load idle [--subscribers N] [--seconds S] [--tls CERT KEY]\n"
@@ -64,21 +65,14 @@ static void defaults_set(struct options *o, bool warmup_given)
 struct options options_read(int argc, char **argv)
 {
     static const struct option known[] = {
-        {"dialect", required_argument, NULL, 'd'},
-        {"subscribers", required_argument, NULL, 'n'},
-        {"messages", required_argument, NULL, 'm'},
-        {"size", required_argument, NULL, 's'},
-        {"rate", required_argument, NULL, 'r'},
-        {"window", required_argument, NULL, 'w'},
-        {"warmup", required_argument, NULL, 'k'},
-        {"filter", no_argument, NULL, 'f'},
-        {"stalled", required_argument, NULL, 'x'},
-        {"tls", required_argument, NULL, 't'},
-        {"connections", required_argument, NULL, 'c'},
-        {"outstanding", required_argument, NULL, 'o'},
-        {"seconds", required_argument, NULL, 'S'},
-        {"deadline", required_argument, NULL, 'D'},
-        {NULL, 0, NULL, 0},
+        {"dialect", required_argument, NULL, 'd'},     {"subscribers", required_argument, NULL, 'n'},
+        {"messages", required_argument, NULL, 'm'},    {"size", required_argument, NULL, 's'},
+        {"rate", required_argument, NULL, 'r'},        {"window", required_argument, NULL, 'w'},
+        {"warmup", required_argument, NULL, 'k'},      {"filter", no_argument, NULL, 'f'},
+        {"stalled", required_argument, NULL, 'x'},     {"stall-check", no_argument, NULL, 'X'},
+        {"tls", required_argument, NULL, 't'},         {"connections", required_argument, NULL, 'c'},
+        {"outstanding", required_argument, NULL, 'o'}, {"seconds", required_argument, NULL, 'S'},
+        {"deadline", required_argument, NULL, 'D'},    {NULL, 0, NULL, 0},
     };
     struct options o = {.dialect = "imd",
                         .subscribers = 1,
@@ -124,6 +118,9 @@ struct options options_read(int argc, char **argv)
             break;
         case 'x':
             o.stalled = (unsigned)number("stalled", optarg, 0, 100000);
+            break;
+        case 'X':
+            o.stall_check = true;
             break;
         case 't':
             o.cert = optarg;

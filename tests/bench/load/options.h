@@ -13,7 +13,7 @@ struct options {
     unsigned subscribers, stalled, connections, outstanding, seconds, deadline, rate;
     uint64_t messages, warmup, window;
     size_t size;
-    bool filter;
+    bool filter, stall_check;
 };
 
 /* Ends the program with a text when it makes no sense. */

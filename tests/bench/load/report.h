@@ -9,12 +9,19 @@
 /* A border of the measurement. */
 struct border {
     uint64_t time_ns;
+    uint64_t own_ns; /* the load's own time on the CPU: that it did not hold things up */
     struct vitals vitals;
 };
 
-/* Now; the process under test is given a moment to come to rest before it is looked at. */
-struct border border_here(pid_t pid);
+/*
+ * The process under test is given a moment to come to rest before it is looked at; that does not count as
+ * time between two borders.
+ */
+struct border border_begin(pid_t pid);
+struct border border_end(pid_t pid);
 
+/* `,"seconds":…,"perSecond":…,"cpuSeconds":…,"loadCpuSeconds":…,"switches":…` */
+void report_time(const struct border *begin, const struct border *end, uint64_t messages);
 /* `,"rssKiB":{…}` */
 void report_memory(const struct vitals *before, const struct vitals *after);
 

@@ -13,7 +13,7 @@ void crowd_init(struct crowd *c, unsigned count, int step, struct record *record
 {
     size_t most = record->len + SEQ_DIGITS_MAX;
 
-    *c = (struct crowd){.members = calloc(count, sizeof *c->members),
+    *c = (struct crowd){.members = calloc(count + 1, sizeof *c->members),
                         .count = count,
                         .step = step,
                         .record = record,
@@ -107,8 +107,10 @@ static size_t other_take(struct crowd *c, struct subscriber *s, const char *byte
     if (n < 0 || (!n && len >= c->record->len + SEQ_DIGITS_MAX))
         s->astray = true;
     lost_to += (lost_to - s->next) % (unsigned)c->step;
-    if (lost_to > s->next)
+    if (lost_to > s->next) {
+        c->tally.announced += (lost_to - s->next) / (unsigned)c->step;
         lose_to(c, s, lost_to);
+    }
     return s->astray ? 0 : (size_t)n;
 }
 

@@ -14,6 +14,7 @@
 
 struct tally {
     uint64_t deliveries, lost, repeated, reordered, torn;
+    uint64_t announced; /* of those lost: the peer said so */
 };
 
 struct subscriber {

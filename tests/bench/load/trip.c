@@ -193,15 +193,11 @@ static void report(struct trip *t, const struct vitals *before, const struct bor
 {
     const struct options *o = t->options;
     uint64_t messages = o->messages - o->warmup;
-    double seconds = (double)(b->time_ns - a->time_ns) / 1e9;
-    double cpu = (double)(b->vitals.cpu_ns - a->vitals.cpu_ns) / 1e9;
 
     printf("{\"mode\":\"trip\",\"connections\":%u,\"outstanding\":%u,\"messages\":%" PRIu64 ",\"size\":%zu",
            o->connections, o->outstanding, messages, o->size);
-    printf(",\"seconds\":%.6f,\"perSecond\":%.1f,\"cpuSeconds\":%.6f,\"cpuPerSendUs\":%.4f,\"switches\":"
-           "%" PRIu64,
-           seconds, (double)messages / seconds, cpu, cpu * 1e6 / (double)messages,
-           b->vitals.switches - a->vitals.switches);
+    report_time(a, b, messages);
+    printf(",\"cpuPerSendUs\":%.4f", (double)(b->vitals.cpu_ns - a->vitals.cpu_ns) / 1e3 / (double)messages);
     latency_print(&t->latency);
     printf(",\"wrong\":%" PRIu64, t->wrong);
     report_memory(before, &b->vitals);
@@ -240,9 +236,9 @@ void trip_run(const struct options *options)
         program_init(&t, &t.programs[i], start.address);
     before = vitals_read(start.pid);
     run_to(&t, options->warmup);
-    begin = border_here(start.pid);
+    begin = border_begin(start.pid);
     run_to(&t, options->messages);
-    end = border_here(start.pid);
+    end = border_end(start.pid);
     report(&t, &before, &begin, &end);
     trip_close(&t);
 }
