@@ -18,12 +18,14 @@ CPU_DELIVERY = Figure("CPU/delivery", "us", ("cpuPerDeliveryUs",), 3)
 CPU_MESSAGE = Figure("CPU/message", "us", ("cpuPerMessageUs",), 2)
 CPU_SEND = Figure("CPU/send", "us", ("cpuPerSendUs",), 2)
 RATE = Figure("rate", "/s", ("perSecond",))
+LOAD = Figure("load busy", "%", ("loadBusyPercent",))  # at 100 it would be what is measured
 P50 = Figure("p50", "us", ("latencyUs", "p50"), 1)
 P99 = Figure("p99", "us", ("latencyUs", "p99"), 1)
 PEAK = Figure("peak RSS", "KiB", ("rssKiB", "peak"))
 # A page of the ring counts twice, for it is mapped twice.
 GROWTH = Figure("RSS growth", "KiB", ("rssKiB", "growth"))
-IDLE_RSS = Figure("RSS", "KiB", ("rssKiB", "with"))
+IDLE_RSS = Figure("RSS without", "KiB", ("rssKiB", "before"))
+IDLE_RSS_WITH = Figure("RSS with them", "KiB", ("rssKiB", "with"))
 SUBSCRIBER = Figure("per subscriber", "bytes", ("bytesPerSubscriber",))
 WAKE_UPS = Figure("wake-ups", "", ("wakeUps",))
 HEARTBEATS = Figure("heartbeats", "", ("heartbeats",))
@@ -93,7 +95,7 @@ def counted(count, what):
 
 
 def fast(count, messages, bars, **more):
-    return Axis(f"fast-{count}", f"as fast as possible, {counted(count, 'subscriber')}", ALL, (CPU_DELIVERY, RATE, PEAK), bars,
+    return Axis(f"fast-{count}", f"as fast as possible, {counted(count, 'subscriber')}", ALL, (CPU_DELIVERY, RATE, PEAK, LOAD), bars,
                 arguments={"subscribers": count, "messages": messages}, **more)
 
 
@@ -106,7 +108,7 @@ def sized(size, messages):
     common = {"subscribers": SIZES_AT, "size": size}
     return (
         Axis(f"fast-size-{size}", f"as fast as possible, {SIZES_AT} subscribers, {size} bytes", ALL,
-             (CPU_DELIVERY, RATE, PEAK), arguments={**common, "messages": messages}),
+             (CPU_DELIVERY, RATE, PEAK, LOAD), arguments={**common, "messages": messages}),
         Axis(f"200-size-{size}", f"200 messages/s, {SIZES_AT} subscribers, {size} bytes", PACED, (P50, P99, CPU_MESSAGE),
              arguments={**common, "messages": 600, "rate": 200}),
     )
@@ -120,8 +122,8 @@ def trip(connections, outstanding, messages, bars=(), **more):
 
 
 def idle(count, bars, **more):
-    return Axis(f"idle-{count}", f"idle, {count} subscribers", ("imd", "node"),
-                (IDLE_RSS, SUBSCRIBER, WAKE_UPS, HEARTBEATS), bars, "idle", {"subscribers": count, "seconds": 7}, **more)
+    return Axis(f"idle-{count}", f"idle, {counted(count, 'subscriber')}", ("imd", "node"),
+                (IDLE_RSS, IDLE_RSS_WITH, SUBSCRIBER, WAKE_UPS, HEARTBEATS), bars, "idle", {"subscribers": count, "seconds": 7}, **more)
 
 
 def beside(name, title, systems, bars=(), figures=(), **more):
@@ -155,7 +157,7 @@ AXES = (
     beside("history", "history on and off", ("imd", "imd, history"),
            (Bar(RATE, ">=", 0.7, times="imd", subject="imd, history"),), (STORE_PAUSES, TRANSACTIONS), quick=True),
     beside("tls", "TLS", ("imd", "imd, tls", "node", "node, tls")),
-    idle(0, (Bar(IDLE_RSS, "<=", 8 << 10), Bar(WAKE_UPS, "<=", 0)), quick=True),
+    idle(1, (Bar(IDLE_RSS, "<=", 8 << 10), Bar(WAKE_UPS, "<=", 0)), quick=True),
     idle(1000, (Bar(SUBSCRIBER, "<=", 1024), Bar(WAKE_UPS, "<=", 0))),
     Axis("large", "a message of 60 MiB, 1 subscriber", ("imd", "node"), (PEAK_PART, PEAK), (Bar(PEAK_PART, "<=", 3),),
          "large", quick=True),
@@ -167,22 +169,28 @@ MICRO = {"bench_decode": [], "bench_encode": ["10000"], "bench_ring": [], "bench
 
 @dataclasses.dataclass(frozen=True)
 class Plot:
-    """figure against what `x` of an axis' arguments says, over the axes named."""
+    """A figure over the axes named, against `x` of their arguments (default: what bench_load takes)."""
     name: str
     title: str
+    figure: Figure
     x: str
+    default: int
     label: str
-    figures: tuple
     axes: tuple
 
 
-PLOTS = (
-    Plot("cpu-subscribers", "CPU per delivery, 300 bytes, as fast as possible", "subscribers", "subscribers",
-         (CPU_DELIVERY,), ("fast-1", "fast-10", "fast-100", "fast-1000")),
-    Plot("cpu-size", f"CPU per delivery, {SIZES_AT} subscribers, as fast as possible", "size", "bytes of a message",
-         (CPU_DELIVERY,), (f"fast-{SIZES_AT}", "fast-size-4096", "fast-size-65536")),
-    Plot("latency-subscribers", "Latency to the last subscriber, 300 bytes, 200 messages/s", "subscribers", "subscribers",
-         (P50, P99), ("200-1", "200-10", "200-100", "200-1000")),
-    Plot("latency-size", f"Latency to the last of {SIZES_AT} subscribers, 200 messages/s", "size", "bytes of a message",
-         (P50, P99), (f"200-{SIZES_AT}", "200-size-4096", "200-size-65536")),
-)
+def against_subscribers(name, title, figure, kind):
+    return Plot(f"{name}-subscribers", f"{title}, 300 bytes", figure, "subscribers", 1, "subscribers",
+                tuple(f"{kind}-{count}" for count in (1, 10, 100, 1000)))
+
+
+def against_size(name, title, figure, kind):
+    return Plot(f"{name}-size", f"{title}, {SIZES_AT} subscribers", figure, "size", 300, "bytes of a message",
+                (f"{kind}-{SIZES_AT}", f"{kind}-size-4096", f"{kind}-size-65536"))
+
+
+PLOTS = tuple(against(*of) for against in (against_subscribers, against_size) for of in (
+    ("cpu", "CPU for each delivery, as fast as possible", CPU_DELIVERY, "fast"),
+    ("p50", "Latency to the last subscriber, median, 200 messages/s", P50, "200"),
+    ("p99", "Latency to the last subscriber, 99 %, 200 messages/s", P99, "200"),
+))

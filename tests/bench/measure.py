@@ -87,6 +87,8 @@ def _derive(result):
     memory = result.get("rssKiB", {})
     if "peak" in memory:
         memory["growth"] = memory["peak"] - memory["before"]
+    if "loadCpuSeconds" in result:
+        result["loadBusyPercent"] = 100 * result["loadCpuSeconds"] / result["seconds"]
     if "heartbeats" in result:
         result["wakeUps"] = max(0, result["switches"] - WAKE_UPS_A_HEARTBEAT * result["heartbeats"])
     return result

@@ -156,43 +156,40 @@ STYLES = {
     "imd": ("#d62728", 7), "limit, line": ("#999999", 2), "limit, coalesced": ("#444444", 1), "node": ("#2ca02c", 5),
     "redis": ("#ff7f0e", 9), "mosquitto": ("#8c564b", 11), "nats": ("#1f77b4", 13),
 }
-DASHES = (1, 2)  # of a plot's first and second figure
 
 
 def _curves(findings, plot):
-    """(system, number of the figure, its points)"""
+    """(system, its points)"""
     axes = [axis for name in plot.axes for axis in findings.axes if axis.name == name]
     for system in STYLES:
-        for number, figure in enumerate(plot.figures):
-            spreads = [(axis.arguments.get(plot.x, 300), findings.spread(axis, system, figure)) for axis in axes]
-            points = [(x, spread.median) for x, spread in spreads if spread]
-            if len(points) > 1:
-                yield system, number, points
+        spreads = [(axis.arguments.get(plot.x, plot.default), findings.spread(axis, system, plot.figure)) for axis in axes]
+        points = [(x, spread.median) for x, spread in spreads if spread]
+        if len(points) > 1:
+            yield system, points
 
 
 def _script(plot, curves, path):
-    places = sorted({x for _, _, points in curves for x, _ in points})
+    places = sorted({x for _, points in curves for x, _ in points})
     yield "set terminal svg size 860,520 font 'sans,13' background 'white'"
     yield f"set output '{path}'"
     yield f"set title '{plot.title}'"
     yield "set logscale xy"
     yield f"set xlabel '{plot.label}'"
-    yield f"set ylabel '{' and '.join(f.name for f in plot.figures)} in {plot.figures[0].unit}'"
+    yield f"set ylabel '{plot.figure.name} in {plot.figure.unit}'"
     yield f"set xrange [{places[0] * 0.8}:{places[-1] * 1.25}]"
     yield "set xtics (" + ", ".join(f"'{x:,}' {x}" for x in places) + ")"
-    yield "set format y '%g'"
-    yield "set grid xtics ytics mytics lc '#dddddd', lc '#eeeeee'"
-    yield "set key outside right top"
-    for i, (_, _, points) in enumerate(curves):
+    yield "set format y '%.10g'"
+    yield "set grid lc '#dddddd'"
+    yield "set key outside right top Left reverse"
+    for i, (_, points) in enumerate(curves):
         yield f"$curve{i} << end"
         yield from (f"{x} {y}" for x, y in points)
         yield "end"
     lines = []
-    for i, (system, number, _) in enumerate(curves):
+    for i, (system, _) in enumerate(curves):
         colour, mark = STYLES[system]
-        name = f"{system}, {plot.figures[number].name}" if len(plot.figures) > 1 else system
         width = 3 if system == "imd" else 1.5
-        lines.append(f"$curve{i} with linespoints lc '{colour}' pt {mark} ps 0.7 lw {width} dt {DASHES[number]} title '{name}'")
+        lines.append(f"$curve{i} with linespoints lc '{colour}' pt {mark} ps 0.7 lw {width} title '{system}'")
     yield "plot " + ", ".join(lines)
 
 
