@@ -141,8 +141,10 @@ DAMAGES = {
     "its end only": (lambda lines: lines[:50] + [lines[50][9:]] + lines[51:], {"torn": 1, "lost": 1}),
     "a wrong letter": (lambda lines: lines[:50] + [lines[50].replace(b"ah", b"aH")] + lines[51:],
                        {"torn": 1, "lost": 1}),
-    "no counter": (lambda lines: lines[:50] + [lines[50].replace(b"000", b"xxx")] + lines[51:],
+    "no counter": (lambda lines: lines[:50] + [lines[50].replace(b"0000000050", b"00000000x0")] + lines[51:],
                    {"torn": 1, "lost": 1}),
+    "a number too high": (lambda lines: lines[:50] + [lines[50].replace(b"0000000050", b"9999999950")] + lines[51:],
+                          {"torn": 1, "lost": 1}),
     "one too many": (lambda lines: lines[:50] + [b'{"jsonrpc":"2.0"}\n'] + lines[50:], {"torn": 1}),
 }
 
@@ -271,3 +273,15 @@ def test_the_limit_delivers_all(load, mode):
     result = run.result()
     assert told(result) == {} and result["deliveries"] == 20 * MESSAGES
     assert limit.wait(timeout=60) == 0
+
+
+def test_at_a_rate_it_takes_its_time(load):
+    run = load("fanout", "--dialect", "line", "--rate", "1000")
+    peer = Peer(run)
+    for _ in range(MESSAGES):
+        peer.program.sendall(read(peer.upstream, 300))
+    result = run.result()
+    assert told(result) == {} and result["seconds"] >= MESSAGES / 1000 - 0.01
+    latency = result["latencyUs"]
+    assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["max"]
+    peer.close()

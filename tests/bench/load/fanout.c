@@ -82,8 +82,9 @@ static void rate_reset(struct fanout *f)
 static uint64_t messages_now(const struct fanout *f)
 {
     const struct publisher *p = &f->publisher;
-    uint64_t room = f->options->window - (p->written - f->crowd.slowest), left = f->goal - p->written;
-    uint64_t chunk = p->per_chunk < f->options->window / 4 ? p->per_chunk : f->options->window / 4;
+    uint64_t window = f->options->window, left = f->goal - p->written;
+    uint64_t room = p->written < f->crowd.slowest ? window : window - (p->written - f->crowd.slowest);
+    uint64_t chunk = p->per_chunk < window / 4 ? p->per_chunk : window / 4;
 
     if (f->options->rate) {
         left = left < f->due ? left : f->due;
@@ -266,8 +267,9 @@ void fanout_run(const struct options *options)
 
     ready_init(&f.ready);
     f.record = f.dialect->record(options->size);
-    crowd_init(&f.crowd, options->subscribers, options->filter ? 2 : 1, &f.record, f.dialect->other);
-    crowd_init(&f.stalled, options->stalled, f.crowd.step, &f.record, f.dialect->other);
+    crowd_init(&f.crowd, options->subscribers, options->filter ? 2 : 1, options->messages, &f.record,
+               f.dialect->other);
+    crowd_init(&f.stalled, options->stalled, f.crowd.step, options->messages, &f.record, f.dialect->other);
     start = upstream_open(&f.publisher, f.dialect, options);
     publisher_prepare(&f.publisher, f.dialect->frame(options->size), options->filter);
     if (options->rate) {

@@ -9,13 +9,15 @@
 
 #define READ_MAX (128u << 10)
 
-void crowd_init(struct crowd *c, unsigned count, int step, struct record *record, other_taker *other)
+void crowd_init(struct crowd *c, unsigned count, int step, uint64_t end, struct record *record,
+                other_taker *other)
 {
     size_t most = record->len + SEQ_DIGITS_MAX;
 
     *c = (struct crowd){.members = calloc(count + 1, sizeof *c->members),
                         .count = count,
                         .step = step,
+                        .end = end,
                         .record = record,
                         .other = other,
                         .at_slowest = count,
@@ -62,7 +64,7 @@ static bool out_of_turn(struct crowd *c, struct subscriber *s, const char *digit
 {
     uint64_t n;
 
-    if (digits_read(digits, COUNTER_DIGITS, &n) != COUNTER_DIGITS || n % (unsigned)c->step) {
+    if (digits_read(digits, COUNTER_DIGITS, &n) != COUNTER_DIGITS || n >= c->end || n % (unsigned)c->step) {
         c->tally.torn++;
         return false;
     }
@@ -107,6 +109,8 @@ static size_t other_take(struct crowd *c, struct subscriber *s, const char *byte
     if (n < 0 || (!n && len >= c->record->len + SEQ_DIGITS_MAX))
         s->astray = true;
     lost_to += (lost_to - s->next) % (unsigned)c->step;
+    if (lost_to > c->end)
+        lost_to = c->end;
     if (lost_to > s->next) {
         c->tally.announced += (lost_to - s->next) / (unsigned)c->step;
         lose_to(c, s, lost_to);

@@ -38,7 +38,8 @@ typedef long other_taker(int fd, const char *bytes, size_t len, uint64_t first_s
 struct crowd {
     struct subscriber *members;
     unsigned count;
-    int step; /* of the counter from one message that is delivered to the next: 2 behind a filter */
+    int step;     /* of the counter from one message that is delivered to the next: 2 behind a filter */
+    uint64_t end; /* no message has this number, or a greater one */
     struct record *record;
     other_taker *other;
     struct tally tally;
@@ -48,7 +49,8 @@ struct crowd {
     size_t buffer_size;
 };
 
-void crowd_init(struct crowd *c, unsigned count, int step, struct record *record, other_taker *other);
+void crowd_init(struct crowd *c, unsigned count, int step, uint64_t end, struct record *record,
+                other_taker *other);
 void crowd_deinit(struct crowd *c);
 
 /* Reads once; true when that moved `slowest`. */
