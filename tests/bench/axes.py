@@ -122,7 +122,7 @@ def trip(connections, outstanding, messages, bars=(), **more):
 
 
 def idle(count, bars, **more):
-    return Axis(f"idle-{count}", f"idle, {counted(count, 'subscriber')}", ("imd", "node"),
+    return Axis(f"idle-{count}", f"idle, {counted(count, 'subscriber')}", ("imd", "imd, history", "node"),
                 (IDLE_RSS, IDLE_RSS_WITH, SUBSCRIBER, WAKE_UPS, HEARTBEATS), bars, "idle", {"subscribers": count, "seconds": 7}, **more)
 
 
