@@ -157,7 +157,7 @@ AXES = (
     beside("history", "history on and off", ("imd", "imd, history"),
            (Bar(RATE, ">=", 0.7, times="imd", subject="imd, history"),), (STORE_PAUSES, TRANSACTIONS), quick=True),
     beside("tls", "TLS", ("imd", "imd, tls", "node", "node, tls")),
-    idle(1, (Bar(IDLE_RSS, "<=", 8 << 10), Bar(WAKE_UPS, "<=", 0)), quick=True),
+    idle(1, (Bar(IDLE_RSS, "<=", 8 << 10), Bar(WAKE_UPS, "<=", 0))),
     idle(1000, (Bar(SUBSCRIBER, "<=", 1024), Bar(WAKE_UPS, "<=", 0))),
     Axis("large", "a message of 60 MiB, 1 subscriber", ("imd", "node"), (PEAK_PART, PEAK), (Bar(PEAK_PART, "<=", 3),),
          "large", quick=True),

@@ -161,21 +161,21 @@ def _bridge_version():
     return ", ".join(versions)
 
 
-NODE = {"program": "node", "share": 0.1}
+NODE = {"program": "node", "share": 0.07}
 SYSTEMS = {system.name: system for system in (
     System("imd", "imd", _imd()),
     System("imd, history", "imd", _imd(History="yes")),
     System("imd, one stalled", "imd", _imd(), load=("--stalled", "1")),
     System("imd, filter", "imd", _imd(), load=("--filter",)),
     System("imd, tls", "imd", _imd(), tls=True),
-    System("limit, line", "line", _limit("line"), share=0.3),
+    System("limit, line", "line", _limit("line"), share=0.15),
     System("limit, coalesced", "line", _limit("coalesced")),
     System("node", "imd", _node, **NODE),
     System("node, filter", "imd", _node, load=("--filter",), **NODE),
     System("node, tls", "imd", _node, tls=True, **NODE),
     System("redis", "redis", _redis, "redis-server", ("redis-server", "--version"), 0.5),
-    System("mosquitto", "mqtt", _mosquitto, "mosquitto", ("mosquitto", "-h"), 0.1),
-    System("nats", "nats", _nats, "nats-server", ("nats-server", "--version"), 0.5),
+    System("mosquitto", "mqtt", _mosquitto, "mosquitto", ("mosquitto", "-h"), 0.05),
+    System("nats", "nats", _nats, "nats-server", ("nats-server", "--version"), 0.4),
 )}
 
 
