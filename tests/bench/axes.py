@@ -1,4 +1,4 @@
-"""What is measured, and what it must show: one row an axis, each with its bars. Table, JSON and plots are made from it."""
+"""What is measured, and what it must show: a row an axis, with its bars. Table, JSON and plots are made from it."""
 
 import dataclasses
 
@@ -36,8 +36,8 @@ PEAK_PART = Figure("peak/message", "x", ("peakPerMessage",), 2)
 
 @dataclasses.dataclass(frozen=True)
 class Bar:
-    """`subject`'s figure must be <= or >= limit; with `times`: that many times the other system's; with `beyond`: so much
-    more than the other system's."""
+    """`subject`'s figure must be <= or >= limit; with `times`: that many times the other system's; with `beyond`: so
+    much more than the other system's."""
     figure: Figure
     sign: str
     limit: float
@@ -82,6 +82,8 @@ class Axis:
 BROKERS = ("redis", "mosquitto", "nats")
 ALL = ("imd", "limit, line", "limit, coalesced", "node", *BROKERS)
 PACED = ("imd", "limit, line", "node", *BROKERS)  # one message at a time: nothing to coalesce
+FAST_FIGURES = (CPU_DELIVERY, RATE, PEAK, LOAD)
+PACED_FIGURES = (P50, P99, CPU_MESSAGE)
 SIZES_AT = 10  # subscribers at which message sizes are compared
 
 
@@ -95,12 +97,12 @@ def counted(count, what):
 
 
 def fast(count, messages, bars, **more):
-    return Axis(f"fast-{count}", f"as fast as possible, {counted(count, 'subscriber')}", ALL, (CPU_DELIVERY, RATE, PEAK, LOAD), bars,
+    return Axis(f"fast-{count}", f"as fast as possible, {counted(count, 'subscriber')}", ALL, FAST_FIGURES, bars,
                 arguments={"subscribers": count, "messages": messages}, **more)
 
 
 def paced(rate, count, seconds, bars=(), **more):
-    return Axis(f"{rate}-{count}", f"{rate:,} messages/s, {counted(count, 'subscriber')}", PACED, (P50, P99, CPU_MESSAGE), bars,
+    return Axis(f"{rate}-{count}", f"{rate:,} messages/s, {counted(count, 'subscriber')}", PACED, PACED_FIGURES, bars,
                 arguments={"subscribers": count, "messages": rate * seconds, "rate": rate}, **more)
 
 
@@ -108,8 +110,8 @@ def sized(size, messages):
     common = {"subscribers": SIZES_AT, "size": size}
     return (
         Axis(f"fast-size-{size}", f"as fast as possible, {SIZES_AT} subscribers, {size} bytes", ALL,
-             (CPU_DELIVERY, RATE, PEAK, LOAD), arguments={**common, "messages": messages}),
-        Axis(f"200-size-{size}", f"200 messages/s, {SIZES_AT} subscribers, {size} bytes", PACED, (P50, P99, CPU_MESSAGE),
+             FAST_FIGURES, arguments={**common, "messages": messages}),
+        Axis(f"200-size-{size}", f"200 messages/s, {SIZES_AT} subscribers, {size} bytes", PACED, PACED_FIGURES,
              arguments={**common, "messages": 600, "rate": 200}),
     )
 
@@ -123,7 +125,8 @@ def trip(connections, outstanding, messages, bars=(), **more):
 
 def idle(count, bars, **more):
     return Axis(f"idle-{count}", f"idle, {counted(count, 'subscriber')}", ("imd", "imd, history", "node"),
-                (IDLE_RSS, IDLE_RSS_WITH, SUBSCRIBER, WAKE_UPS, HEARTBEATS), bars, "idle", {"subscribers": count, "seconds": 7}, **more)
+                (IDLE_RSS, IDLE_RSS_WITH, SUBSCRIBER, WAKE_UPS, HEARTBEATS), bars, "idle",
+                {"subscribers": count, "seconds": 7}, **more)
 
 
 def beside(name, title, systems, bars=(), figures=(), **more):

@@ -39,7 +39,8 @@ class Spread:
         return f"{told} ({low:,.{digits}f}..{high:,.{digits}f})" if len(self.values) > 1 else told
 
     def dump(self):
-        return {"median": self.median, "min": min(self.values), "max": max(self.values), "rounds": self.values}
+        rounds = [float(f"{v:.6g}") for v in self.values]
+        return {"median": statistics.median(rounds), "min": min(rounds), "max": max(rounds), "rounds": rounds}
 
 
 class Findings:
@@ -162,7 +163,8 @@ def _curves(findings, plot):
     """(system, its points)"""
     axes = [axis for name in plot.axes for axis in findings.axes if axis.name == name]
     for system in STYLES:
-        spreads = [(axis.arguments.get(plot.x, plot.default), findings.spread(axis, system, plot.figure)) for axis in axes]
+        spreads = [(axis.arguments.get(plot.x, plot.default), findings.spread(axis, system, plot.figure))
+                   for axis in axes]
         points = [(x, spread.median) for x, spread in spreads if spread]
         if len(points) > 1:
             yield system, points
