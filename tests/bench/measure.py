@@ -15,6 +15,7 @@ from systems import Link, pinned
 DEADLINE = 120  # seconds that the load gives itself
 LARGE = 60 << 20
 LARGE_PATIENCE = 60
+WAKE_UPS_A_HEARTBEAT = 2  # the timer, then the answers
 WRONGS = ("lost", "repeated", "reordered", "torn", "wrong")
 
 
@@ -92,10 +93,6 @@ def _derive(result):
     if "heartbeats" in result:
         result["wakeUps"] = max(0, result["switches"] - WAKE_UPS_A_HEARTBEAT * result["heartbeats"])
     return result
-
-
-# The timer, then the echoed PingMsg and the PONG, which may come one by one.
-WAKE_UPS_A_HEARTBEAT = 3
 
 
 def _with_load(axis, system, folder, certs):
