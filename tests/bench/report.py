@@ -115,7 +115,8 @@ def table(findings, environment):
     yield ""
     for axis in findings.axes:
         yield from _axis_table(findings, axis)
-    yield from _bar_table(findings)
+    if any(axis.bars for axis in findings.axes):
+        yield from _bar_table(findings)
     if findings.micro:
         yield from _micro_table(findings)
     if findings.void:
