@@ -107,7 +107,6 @@ static void mark_gone(struct client *c)
     replay_end(c);
     subscriber_deinit(&c->subscriber);
     c->out.start = c->out.end = 0;
-    c->out.mid_line = false;
 }
 
 /* It will ask nothing more: stay only while there is something to do for it, or to tell it. */
@@ -276,10 +275,7 @@ static void out_take(struct client *c, size_t n)
 {
     struct outbox *o = &c->out;
 
-    if (n) {
-        o->start += n;
-        o->mid_line = o->bytes[o->start - 1] != '\n';
-    }
+    o->start += n;
     if (o->start == o->end && o->bytes)
         out_give_back(o, &c->hub->reply_spares);
 }
@@ -326,8 +322,8 @@ static bool something_waits(struct client *c)
 {
     struct subscriber *s = &c->subscriber;
 
-    if (s->parked && !subscriber_mid_line(s) && !c->out.mid_line)
-        replay_step(c);
+    if (s->parked && !subscriber_mid_line(s) && !client_replies(c))
+        replay_step(c); /* a page goes before replies: never before the answer that it belongs to */
     if (s->gap_from || s->status_missed || s->outbox_missed)
         announce_missed(c);
     return !c->closed && (client_replies(c) || subscriber_waiting(s, &c->hub->ring));

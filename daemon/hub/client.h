@@ -41,7 +41,6 @@ void reply_spares_free(struct reply_spares *s);
 struct outbox {
     char *bytes;
     size_t start, end, capacity;
-    bool mid_line; /* what goes next is the rest of a line: nothing may go before it */
 };
 
 struct client {

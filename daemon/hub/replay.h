@@ -40,7 +40,10 @@ int replay_again(struct client *c);
 /* A subscriber that the ring is overtaking. */
 int replay_overtaken(struct client *c);
 
-/* To be called while parked and nothing is left to be written of the last page. */
+/*
+ * To be called while parked and nothing is left to be written: neither of the last page nor of replies, which
+ * the next page would go before.
+ */
 void replay_step(struct client *c);
 
 /* The seq behind which it goes on, if it is parked. */

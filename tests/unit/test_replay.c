@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -569,6 +570,21 @@ static void step(struct world *w)
     }
 }
 
+static struct world *world_new(uint64_t seed, bool history)
+{
+    struct world *w = the_world = calloc(1, sizeof *w);
+
+    w->random = 88172645463325252ull + seed * 7919;
+    w->history = history;
+    w->events = calloc(EVENTS_MAX, sizeof *w->events);
+    for (int i = 0; i < PROGRAMS; i++)
+        w->programs[i] = (struct program){.fd = -1, .consumer = -1};
+    snprintf(w->folder, sizeof w->folder, "/tmp/imd-replay-XXXXXX");
+    assert_non_null(mkdtemp(w->folder));
+    start(w);
+    return w;
+}
+
 static void world_free(struct world *w)
 {
     char command[128];
@@ -583,16 +599,8 @@ static void world_free(struct world *w)
 
 static void run(uint64_t seed, bool history, unsigned steps)
 {
-    struct world *w = the_world = calloc(1, sizeof *w);
+    struct world *w = world_new(seed, history);
 
-    w->random = 88172645463325252ull + seed * 7919;
-    w->history = history;
-    w->events = calloc(EVENTS_MAX, sizeof *w->events);
-    for (int i = 0; i < PROGRAMS; i++)
-        w->programs[i] = (struct program){.fd = -1, .consumer = -1};
-    snprintf(w->folder, sizeof w->folder, "/tmp/imd-replay-XXXXXX");
-    assert_non_null(mkdtemp(w->folder));
-    start(w);
     for (unsigned i = 0; i < steps && w->count + 400 < EVENTS_MAX; i++)
         step(w);
     drain(w);
@@ -629,9 +637,93 @@ static void test_any_order_without_history(void **state)
     run_many(false, 1);
 }
 
+/* ---- An answer and the page behind it ---- */
+
+static bool store_has_answered;
+
+static void store_answered(struct storage_request *r)
+{
+    store_has_answered = true;
+}
+
+/* All that the store was asked for is answered. */
+static void wait_for_store(struct world *w)
+{
+    struct storage_list l = {.request = {.op = STORAGE_LIST, .done = store_answered}, .limit = 1};
+
+    store_has_answered = false;
+    assert_int_equal(w->storage.post(w->storage.self, &l.request), 0);
+    while (!store_has_answered)
+        turn(w);
+    free(l.entries);
+}
+
+/* How many bytes lie in the program's socket once the daemon has had its turn. */
+static int unread(struct world *w, const struct program *p)
+{
+    int n;
+
+    for (unsigned i = 0; i < 4; i++)
+        turn(w);
+    assert_int_equal(ioctl(p->fd, FIONREAD, &n), 0);
+    return n;
+}
+
+static void ask_beside(struct program *p)
+{
+    send_line(p, "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"hello\"}\n");
+    p->replies++;
+}
+
+/* Replies that the socket takes before it is full. */
+static unsigned measure_socket(struct world *w, struct program *p)
+{
+    int before = -1, now = 0;
+    unsigned n;
+
+    program_connect(w, p);
+    for (n = 0; now != before; n++) {
+        before = now;
+        ask_beside(p);
+        now = unread(w, p);
+    }
+    program_leave(p);
+    return n - 1;
+}
+
+/* The last reply has filled the socket, so the answer must wait: the page that comes meanwhile as well. */
+static void test_answer_goes_before_its_events(void **state)
+{
+    struct world *w = world_new(1, true);
+    struct program *p = &w->programs[1];
+    unsigned room = measure_socket(w, &w->programs[0]);
+
+    for (unsigned i = 0; i < 2000; i++)
+        publish(w);
+    wait_for_store(w);
+    program_connect(w, p);
+    for (unsigned i = 0; i < room; i++) {
+        ask_beside(p);
+        unread(w, p);
+    }
+    p->asked = true;
+    p->wants_sent = true;
+    p->at = UINT64_MAX;
+    send_line(p, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"subscribe\",\"params\":"
+                 "{\"events\":[\"MESSAGE\",\"SENT\"],\"since\":7}}\n");
+    unread(w, p);
+    wait_for_store(w);
+    drain(w);
+    assert_int_equal(p->replies, 0);
+    assert_int_equal(p->at, w->count);
+    stop(w);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_answer_goes_before_its_events),
         cmocka_unit_test(test_any_order_with_history),
         cmocka_unit_test(test_any_order_without_history),
     };
