@@ -67,6 +67,15 @@ static void trim_rest(struct subscriber *s)
     s->rest_is_page = false;
 }
 
+/* What was missed of kinds that are not asked for any more is not told. */
+static void forget_missed(struct subscriber *s)
+{
+    if (!(s->kinds & EVENT_KINDS_WANTED))
+        s->gap_from = s->gap_to = 0;
+    s->status_missed = s->status_missed && s->kinds >> EVENT_STATUS & 1;
+    s->outbox_missed = s->outbox_missed && s->kinds >> EVENT_OUTBOX & 1;
+}
+
 void subscriber_stop(struct subscriber *s)
 {
     filter_free(s->filter);
@@ -74,8 +83,7 @@ void subscriber_stop(struct subscriber *s)
     s->kinds = 0;
     s->parked = false;
     trim_rest(s);
-    s->gap_from = s->gap_to = 0;
-    s->status_missed = s->outbox_missed = false;
+    forget_missed(s);
 }
 
 int subscriber_park(struct subscriber *s, const struct ring *r)
@@ -121,6 +129,7 @@ int subscriber_start(struct subscriber *s, const struct ring *r, uint32_t kinds,
     filter_free(s->filter);
     s->filter = filter;
     s->kinds = kinds;
+    forget_missed(s);
     return 0;
 }
 

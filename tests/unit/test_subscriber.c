@@ -139,6 +139,35 @@ static void test_resubscribing_finishes_the_line(void **state)
     ring_deinit(&r);
 }
 
+/* What it missed of what it does not want any more is not told; of the rest it is. */
+static void test_resubscribing_forgets_what_was_missed(void **state)
+{
+    static const struct {
+        uint32_t kinds;
+        bool gap, status, outbox;
+    } cases[] = {{ALL, true, true, false},
+                 {1u << EVENT_SENT | 1u << EVENT_GAP, true, false, false},
+                 {1u << EVENT_STATUS, false, true, false},
+                 {1u << EVENT_OUTBOX, false, false, true}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct subscriber s = {0};
+        struct ring r;
+
+        assert_int_equal(ring_init(&r, 65536, 1 << 20), 0);
+        assert_int_equal(subscriber_start(&s, &r, ALL, NULL), 0);
+        s.gap_from = s.gap_to = 7;
+        s.status_missed = s.outbox_missed = true;
+        assert_int_equal(subscriber_start(&s, &r, cases[i].kinds, NULL), 0);
+        assert_int_equal(s.gap_from, cases[i].gap ? 7 : 0);
+        assert_int_equal(s.gap_to, s.gap_from);
+        assert_int_equal(s.status_missed, cases[i].status);
+        assert_int_equal(s.outbox_missed, cases[i].outbox);
+        subscriber_deinit(&s);
+        ring_deinit(&r);
+    }
+}
+
 static void test_a_run_is_one_vector(void **state)
 {
     struct subscriber s = {0};
@@ -351,6 +380,7 @@ int main(void)
         cmocka_unit_test(test_nothing_before_the_start),
         cmocka_unit_test(test_own_bytes_wait_for_the_end_of_a_line),
         cmocka_unit_test(test_resubscribing_finishes_the_line),
+        cmocka_unit_test(test_resubscribing_forgets_what_was_missed),
         cmocka_unit_test(test_a_run_is_one_vector),
         cmocka_unit_test(test_vectors_never_run_out),
         cmocka_unit_test(test_random_sizes_and_overtaking),
