@@ -329,17 +329,28 @@ static int park(struct client *c, uint64_t after, bool from_oldest)
     return 0;
 }
 
-int replay_begin(struct client *c, uint64_t after, bool from_oldest)
+/* Into the ring at once, if what comes next is there, or is nowhere. */
+static void begin(struct client *c)
 {
     struct hub *h = c->hub;
-    int r = park(c, after, from_oldest);
+    uint64_t after = c->replay.after;
 
-    if (r < 0 || try_join(c) || h->options.history)
-        return r;
-    if (from_oldest)
+    if (try_join(c) || h->options.history)
+        return;
+    if (c->replay.from_oldest)
         join(c, whole_behind(&h->ring, after));
     else
         join_behind_gap(c, whole_behind(&h->ring, after), GAP_NO_HISTORY);
+}
+
+int replay_begin(struct client *c, uint64_t after, bool from_oldest)
+{
+    int r = park(c, after, from_oldest);
+
+    if (r < 0)
+        return r;
+    c->subscriber.gap_from = c->subscriber.gap_to = 0; /* what it missed where it was before */
+    begin(c);
     return 0;
 }
 
@@ -348,8 +359,11 @@ int replay_again(struct client *c)
     const struct page *p = c->replay.page;
     uint64_t seq = replay_seq(c);
     bool unbegun = p && !p->reading && seq == p->read.after;
+    int r = park(c, seq, unbegun ? p->read.from_oldest : c->replay.from_oldest);
 
-    return replay_begin(c, seq, unbegun ? p->read.from_oldest : c->replay.from_oldest);
+    if (r == 0)
+        begin(c);
+    return r;
 }
 
 int replay_overtaken(struct client *c)

@@ -30,7 +30,8 @@ struct replay {
 
 /*
  * From now on the client's subscriber gets what is behind `after`. 0 or -ENOMEM: nothing has changed.
- * from_oldest: without a GAP for what is older than the oldest event there is.
+ * from_oldest: without a GAP for what is older than the oldest event there is. A GAP that it was still to be
+ * told, of where it was before, is none any more.
  */
 int replay_begin(struct client *c, uint64_t after, bool from_oldest);
 
