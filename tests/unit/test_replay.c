@@ -443,10 +443,13 @@ static void take_subscribed(struct world *w, struct program *p, const char *line
     p->at = seq;
     if (p->consumer >= 0) {
         struct consumer_model *c = &w->consumers[p->consumer];
+        /* Else its number may be 0, and the answer is the oldest that the ring has. */
+        bool certain = w->history || !p->wish.from_oldest || c->acked;
 
-        if (c->exists && (w->history || !p->wish.from_oldest || c->maybe))
+        if (c->exists && certain)
             assert_true(seq >= c->acked && seq <= c->maybe);
-        c->acked = c->maybe = c->exists || w->history || !p->wish.from_oldest ? seq : 0;
+        c->acked = certain ? seq : 0;
+        c->maybe = seq;
         p->wish.from_oldest = p->wish.from_oldest && !c->acked;
         c->exists = true;
     }
