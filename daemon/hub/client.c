@@ -288,32 +288,69 @@ static void count_delivery(struct client *c, size_t bytes, uint32_t lines)
     c->progress_ms = loop_now_ms(c->hub->loop);
 }
 
+/* It wants whole runs of the ring, and nothing else waits for it. */
+static bool takes_shared(const struct client *c)
+{
+    const struct subscriber *s = &c->subscriber;
+
+    return s->kinds && !s->filter && !s->parked && !subscriber_mid_line(s) && !client_replies(c);
+}
+
+static const struct delivery *gather(struct client *c, struct delivery *of_its_own)
+{
+    struct shared_delivery *shared = &c->hub->shared;
+    struct subscriber *s = &c->subscriber;
+    const struct ring *r = &c->hub->ring;
+
+    if (!takes_shared(c)) {
+        subscriber_gather(s, r, c->out.bytes + c->out.start, client_replies(c), of_its_own);
+        return of_its_own;
+    }
+    if (!shared->valid || shared->cursor != s->cursor || shared->head != r->head ||
+        shared->kinds != s->kinds) {
+        subscriber_gather(s, r, NULL, 0, &shared->delivery);
+        shared->valid = true;
+        shared->cursor = s->cursor;
+        shared->head = r->head;
+        shared->kinds = s->kinds;
+    }
+    return &shared->delivery;
+}
+
+static ssize_t write_delivery(int fd, const struct delivery *d)
+{
+    struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)d->iov, .msg_iovlen = d->count};
+    ssize_t n;
+
+    do
+        n = d->count == 1 ? send(fd, d->iov->iov_base, d->iov->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL)
+                          : sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n;
+}
+
 /* One write. Returns whether all of it went and there may be more. */
 static bool write_once(struct client *c)
 {
-    struct delivery d;
-    struct msghdr m = {.msg_iov = d.iov};
+    struct delivery of_its_own;
+    const struct delivery *d = gather(c, &of_its_own);
     ssize_t n;
     uint32_t lines;
 
-    subscriber_gather(&c->subscriber, &c->hub->ring, c->out.bytes + c->out.start, client_replies(c), &d);
-    if (!d.total) {
-        c->subscriber.cursor = d.end;
+    if (!d->total) {
+        c->subscriber.cursor = d->end;
         return false;
     }
-    m.msg_iovlen = d.count;
-    do
-        n = sendmsg(c->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
+    n = write_delivery(c->fd, d);
     if (n < 0 && errno != EAGAIN && errno != ENOBUFS) {
         mark_gone(c);
         return false;
     }
     if (n > 0) {
-        out_take(c, subscriber_advance(&c->subscriber, &c->hub->ring, &d, (size_t)n, &lines));
+        out_take(c, subscriber_advance(&c->subscriber, &c->hub->ring, d, (size_t)n, &lines));
         count_delivery(c, (size_t)n, lines);
     }
-    c->blocked = n < (ssize_t)d.total;
+    c->blocked = n < (ssize_t)d->total;
     return !c->blocked;
 }
 

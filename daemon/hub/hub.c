@@ -559,6 +559,7 @@ static void flush(struct hub *h)
     replay_feed_starved(h);
     post_journal(h);
     reserve(h);
+    h->shared.valid = false;
     if (h->ring.block_count)
         ring_release_blocks(&h->ring, lowest_cursor(h));
     if (h->paused)

@@ -18,6 +18,14 @@
 
 struct sd_event_source;
 
+/* What goes to every subscriber that wants all of these kinds and has come as far: gathered once. */
+struct shared_delivery {
+    bool valid; /* within one flush */
+    uint64_t cursor, head;
+    uint32_t kinds;
+    struct delivery delivery;
+};
+
 /* X(member, name in `stats`) */
 #define HUB_COUNTERS(X)                                                                                 \
     X(accepted, "accepted") /* clients */                                                               \
@@ -58,6 +66,7 @@ struct hub {
     struct storage_listener storage_listener;
     struct loop_hook hook;
     struct ring ring;
+    struct shared_delivery shared;
     struct journal journal;
     struct storage_reserve reserve; /* the request under way, if reserving */
     bool reserving;

@@ -58,7 +58,8 @@ void subscriber_join(struct subscriber *s, uint64_t ordinal);
 
 /* What to write next, in order: the rest of a line, the client's own bytes, further lines. */
 #define DELIVERY_VECTORS 64
-#define DELIVERY_BYTES (64u << 10) /* lines beyond the first are added up to this */
+#define DELIVERY_BYTES \
+    (256u << 10) /* lines beyond the first are added up to this: more than what one read brings */
 struct delivery {
     struct iovec iov[DELIVERY_VECTORS];
     unsigned count;
