@@ -76,13 +76,14 @@ static enum incoming_kind ends(struct frame_reader *r, enum incoming_kind kind)
     return r->end = kind;
 }
 
+/* An empty one, of fragments that were, needs no assembly. */
 static enum incoming_kind whole_message(struct frame_reader *r, struct incoming *in)
 {
     bool text = r->opcode == FRAME_TEXT;
 
-    *in =
-        text ? (struct incoming){.len = r->text_len} : (struct incoming){r->assembly.bytes, r->assembly.len};
-    r->given = !text;
+    r->given = r->assembly.len > 0;
+    *in = r->given ? (struct incoming){r->assembly.bytes, r->assembly.len}
+                   : (struct incoming){text ? NULL : r->buffer, r->text_len};
     r->opcode = 0;
     r->text_len = 0;
     return text ? INCOMING_TEXT : INCOMING_MESSAGE;
