@@ -192,7 +192,7 @@ enum incoming_kind frame_reader_next(struct frame_reader *r, struct incoming *in
     while (kind == INCOMING_NONE) {
         before = r->start;
         kind = r->in_frame ? use_payload(r, in) : take_frame(r, in);
-        if (r->start == before && r->in_frame == (r->left > 0))
+        if (r->start == before)
             break;
     }
     return kind;

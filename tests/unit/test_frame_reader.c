@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
@@ -507,12 +508,12 @@ static void test_take(void **state)
 
 static void test_text_is_only_counted(void **state)
 {
-    struct frame_reader r = {.max = 2 * MIB};
+    struct frame_reader r = {.max = MIB};
     static struct heard h;
     struct wire w = {0};
 
-    put_frame(&w, FRAME_TEXT, LAST, MIB);
-    put_frame(&w, FRAME_TEXT, PART, MIB);
+    put_frame(&w, FRAME_TEXT, LAST, 100000);
+    put_frame(&w, FRAME_TEXT, PART, 100000);
     put_frame(&w, FRAME_PING, LAST, 1);
     put_frame(&w, FRAME_CONTINUATION, PART, 50);
     put_frame(&w, FRAME_CONTINUATION, LAST, 0);
@@ -521,10 +522,10 @@ static void test_text_is_only_counted(void **state)
     play(&r, &w, 5000, &h);
     assert_int_equal(h.count, 5);
     assert_int_equal(h.items[0].kind, INCOMING_TEXT);
-    assert_int_equal(h.items[0].len, MIB);
+    assert_int_equal(h.items[0].len, 100000);
     assert_int_equal(h.items[1].kind, INCOMING_PING);
     assert_int_equal(h.items[2].kind, INCOMING_TEXT);
-    assert_int_equal(h.items[2].len, MIB + 50);
+    assert_int_equal(h.items[2].len, 100050);
     assert_int_equal(h.items[3].len, 0);
     assert_int_equal(h.items[4].kind, INCOMING_MESSAGE);
     assert_null(r.assembly.bytes);
@@ -751,6 +752,59 @@ static void test_memory(void **state)
     assert_true(r.assembly.size <= MIB);
     frame_reader_deinit(&r);
     assert_null(r.buffer);
+    wire_deinit(&w);
+}
+
+/* The linker takes these for malloc and realloc. */
+static bool no_memory;
+void *__real_malloc(size_t n);
+void *__real_realloc(void *p, size_t n);
+void *__wrap_malloc(size_t n);
+void *__wrap_realloc(void *p, size_t n);
+
+void *__wrap_malloc(size_t n)
+{
+    return no_memory ? NULL : __real_malloc(n);
+}
+
+void *__wrap_realloc(void *p, size_t n)
+{
+    return no_memory ? NULL : __real_realloc(p, n);
+}
+
+static void test_no_memory(void **state)
+{
+    struct frame_reader r = {.max = MIB};
+    struct wire w = {0};
+    struct incoming in;
+    uint8_t *at;
+    size_t n;
+
+    put_frame(&w, FRAME_BINARY, LAST, 3);
+    put_frame(&w, FRAME_BINARY, LAST, 100000);
+    no_memory = true;
+    assert_int_equal(frame_reader_room(&r, &at, &n), -ENOMEM);
+    no_memory = false;
+    assert_int_equal(read_into(&r, w.bytes, 1000), 1000);
+    expect(&r, INCOMING_MESSAGE, &in);
+    no_memory = true;
+    assert_null(frame_reader_take(&r, &in));
+    assert_memory_equal(in.bytes, w.bytes + 2, 3); /* still there */
+    expect(&r, INCOMING_NO_MEMORY, &in);
+    no_memory = false;
+    expect(&r, INCOMING_NO_MEMORY, &in);
+    frame_reader_deinit(&r);
+
+    assert_int_equal(read_into(&r, w.bytes + 5, 1000), 1000);
+    expect_nothing(&r);
+    no_memory = true;
+    n = 0;
+    for (int result = 0; result == 0 && n < 100000; n += 1000)
+        if ((result = frame_reader_room(&r, &at, &(size_t){0})) == 0)
+            frame_reader_filled(&r, 1000);
+    no_memory = false;
+    assert_true(n < 100000);
+    frame_reader_deinit(&r);
     wire_deinit(&w);
 }
 
@@ -993,6 +1047,7 @@ int main(void)
         cmocka_unit_test(test_end_is_for_good),
         cmocka_unit_test(test_bytes_before_frames),
         cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_against_wslay),
     };
 
