@@ -135,9 +135,14 @@ static void expected_accept(const char key[static UPGRADE_KEY_SIZE], char out[st
 }
 
 struct seen {
-    bool upgrade, connection, accept;
+    bool upgrade, connection, accept, other_accept;
     const char *why; /* the first thing that is wrong */
 };
+
+static bool is_accept(struct text value, const char *accept)
+{
+    return value.len == ACCEPT_SIZE && memcmp(value.at, accept, ACCEPT_SIZE) == 0;
+}
 
 static void look_at_field(struct seen *s, struct text name, struct text value, const char *accept)
 {
@@ -145,9 +150,8 @@ static void look_at_field(struct seen *s, struct text name, struct text value, c
         s->upgrade |= has_token(value, "websocket");
     else if (same(name, "connection"))
         s->connection |= has_token(value, "upgrade");
-    else if (same(name, "sec-websocket-accept") && value.len == ACCEPT_SIZE &&
-             memcmp(value.at, accept, ACCEPT_SIZE) == 0)
-        s->accept = true;
+    else if (same(name, "sec-websocket-accept"))
+        *(is_accept(value, accept) ? &s->accept : &s->other_accept) = true;
     else if (same(name, "sec-websocket-extensions") && value.len)
         s->why = "the server uses an extension that was not offered";
     else if (same(name, "sec-websocket-protocol") && value.len)
@@ -174,7 +178,8 @@ static const char *what_is_missing(const struct seen *s)
         return "the answer to the upgrade has no \"Upgrade: websocket\"";
     if (!s->connection)
         return "the answer to the upgrade has no \"Connection: Upgrade\"";
-    return s->accept ? NULL : "the answer to the upgrade has a wrong Sec-WebSocket-Accept";
+    return s->accept && !s->other_accept ? NULL
+                                         : "the answer to the upgrade has a wrong Sec-WebSocket-Accept";
 }
 
 static enum upgrade_verdict broken(struct upgrade_answer *a, const char *why)
