@@ -170,6 +170,7 @@ static const char *const good[] = {
     LINE "Upgrade: websocket,,\r\nConnection: ,upgrade,close\r\n" ACCEPTED "\r\n",
     LINE "Upgrade: h2c\r\n" UPGRADE "Connection: keep-alive\r\n" CONNECTION ACCEPTED
          "\r\n", /* several lines */
+    LINE UPGRADE "Upgrade: h2c\r\n" CONNECTION "Connection: keep-alive\r\n" ACCEPTED "\r\n",
     GOOD "Server: a: b\r\nDate: x\r\nX-Empty:\r\nSet-Cookie: c=d; Path=/\r\n\r\n",
     GOOD "Sec-WebSocket-Protocol:\r\nSec-WebSocket-Extensions: \r\n\r\n", /* names none */
 };
@@ -234,6 +235,7 @@ static const struct {
     {GOOD "no colon\r\n\r\n", "not HTTP"},
     {GOOD ": no name\r\n\r\n", "not HTTP"},
     {GOOD "X: a\r\n folded\r\n\r\n", "not HTTP"},
+    {GOOD "X: a\r\n folded: b\r\n\r\n", "not HTTP"},
     {GOOD "X: a\r\n\tfolded: b\r\n\r\n", "not HTTP"},
     {GOOD "\r\r\n\r\n", "not HTTP"},
     {"HTTP/2 101\r\n\r\n", "not HTTP"},
@@ -242,6 +244,7 @@ static const struct {
     {"HTTP/1.1\t101 x\r\n", "not HTTP"},
     {"HTTP/1.1 10\r\n", "not HTTP"},
     {"HTTP/1.1 1015\r\n", "not HTTP"},
+    {"HTTP/1.1 10x\r\n", "not HTTP"},
     {"HTTP/1.1 1o1 x\r\n", "not HTTP"},
     {"HTTP/1.1 101x\r\n", "not HTTP"},
     {"HTTP/1.1 -11\r\n", "not HTTP"},
@@ -290,6 +293,8 @@ static void test_other_status(void **state)
             assert_int_equal(read_answer(&a, text, (size_t)cut), UPGRADE_MORE);
         assert_int_equal(read_answer(&a, text, (size_t)n), UPGRADE_STATUS);
         assert_int_equal(a.status, statuses[i]);
+        assert_int_equal(a.size, 0);
+        assert_null(a.why);
     }
 }
 
