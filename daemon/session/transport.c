@@ -819,9 +819,11 @@ static void read_more(struct transport *t)
     }
 }
 
-/* What OpenSSL holds does not make the socket readable. */
+/* What a pause has held back comes before what is read, which may be the end. What OpenSSL holds does not
+ * make the socket readable. */
 static void read_and_use(struct transport *t)
 {
+    use_frames(t);
     if (!may_read(t))
         return;
     read_more(t);
