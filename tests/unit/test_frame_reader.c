@@ -50,7 +50,8 @@ static void put(struct wire *w, const void *bytes, size_t n)
         w->bytes = realloc(w->bytes, w->size);
         assert_non_null(w->bytes);
     }
-    memcpy(w->bytes + w->len, bytes, n);
+    if (n)
+        memcpy(w->bytes + w->len, bytes, n);
     w->len += n;
 }
 
