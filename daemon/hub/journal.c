@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BATCH_EVENTS 1024
-#define BATCH_BYTES (256u << 10)
-#define EAGER_MAX 16 /* a batch that is not full waits while so many are outstanding */
-#define FULL_AT 32
-#define ROOM_AT 16
+#define BATCH_EVENTS 4096
+#define BATCH_BYTES (1u << 20)
+#define EAGER_MAX 4 /* a batch that is not full waits while so many are outstanding */
+#define FULL_AT 8
+#define ROOM_AT 4
 #define SPARES_MAX 4
 
 struct journal_batch {

@@ -34,8 +34,9 @@ static const char *const sql[BLOCK_STATEMENTS] = {
     [BLOCK_TERM] = "SELECT mask FROM term WHERE block = ?1 AND field = ?2 AND value = ?3",
 };
 
-int blocks_open(struct blocks *b, struct database *d)
+int blocks_open(struct blocks *b, struct database *d, struct bulk *bulk)
 {
+    b->buffer.bulk = bulk;
     b->database = d;
     return database_prepare(d, sql, BLOCK_STATEMENTS, b->statements);
 }
@@ -242,13 +243,14 @@ static int note_segment(struct blocks *b, struct block *block, sqlite3_stmt *row
     enum segment_verdict v = segment_load(&s, row, &b->buffer);
 
     if (v == SEGMENT_GOOD)
-        v = segment_load_lines(&s, row, 7);
-    if (v == SEGMENT_NO_MEMORY)
-        return SQLITE_NOMEM;
+        v = segment_load_lines(&s, row, 8, &b->buffer);
+    if (segment_code(v) != SQLITE_OK)
+        return segment_code(v);
     block->spans[block->count] = (struct block_span){s.first, s.last, s.time_min, s.time_max};
     for (uint32_t i = 0; v == SEGMENT_GOOD && i < s.count; i++)
         if (!note_event(b->terms, &s.events[i], &s, (uint64_t)1 << block->count))
             return SQLITE_NOMEM;
+    segment_lines_done(&b->buffer);
     block->count++;
     return SQLITE_OK;
 }

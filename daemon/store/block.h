@@ -38,7 +38,7 @@ struct blocks {
     struct block_terms *terms; /* kept, for the next block */
 };
 
-int blocks_open(struct blocks *b, struct database *d);
+int blocks_open(struct blocks *b, struct database *d, struct bulk *bulk);
 void blocks_close(struct blocks *b);
 void blocks_deinit(struct blocks *b);
 

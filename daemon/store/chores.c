@@ -68,10 +68,13 @@ static bool forget_is_due(struct worker *w, bool busy)
     return oldest < old_ms(w, w->options.outbox_keep_ms);
 }
 
+/* What cannot be read now is for later. */
 static int make_block(struct worker *w, bool *did)
 {
-    *did = true;
-    return blocks_make(&w->blocks);
+    int rc = blocks_make(&w->blocks);
+
+    *did = rc == SQLITE_OK;
+    return rc == DATABASE_UNREADABLE ? SQLITE_OK : rc;
 }
 
 static bool block_is_due(struct worker *w, bool busy)
@@ -86,7 +89,11 @@ static uint64_t excess(struct worker *w)
 {
     uint64_t used = 0, max = w->options.history_max_bytes;
 
-    if (database_size(&w->database, &w->report.bytes, &used) != SQLITE_OK || max == 0)
+    if (database_size(&w->database, &w->report.bytes, &used) != SQLITE_OK)
+        return 0;
+    w->report.bytes += w->bulk.total;
+    used += w->bulk.total;
+    if (max == 0)
         return 0;
     return used > max ? used - max : 0;
 }
@@ -106,6 +113,11 @@ static bool size_is_over(struct worker *w, bool busy)
     uint64_t over = excess(w);
 
     return over > (busy ? w->options.history_max_bytes / 10 : 0) && w->history.oldest != 0;
+}
+
+static void prune_done(struct worker *w)
+{
+    bulk_sweep(&w->bulk);
 }
 
 static int prune_age(struct worker *w, bool *did)
@@ -138,11 +150,11 @@ static const struct chore {
     int (*step)(struct worker *w, bool *did);
     void (*done)(struct worker *w); /* after its commit, when it did something */
 } chores[] = {
-    {.is_due = size_is_over, .step = prune_size},
+    {.is_due = size_is_over, .step = prune_size, .done = prune_done},
     {.is_due = block_is_due, .step = make_block},
     {.is_due = expire_is_due, .step = expire, .done = expire_done},
     {.is_due = forget_is_due, .step = forget},
-    {.is_due = age_is_over, .step = prune_age},
+    {.is_due = age_is_over, .step = prune_age, .done = prune_done},
 };
 
 static int transact(struct worker *w, const struct chore *c, bool *did)

@@ -12,6 +12,7 @@
 #include "log.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -29,10 +30,10 @@
 #define PAGE 4096
 #define BUSY_MS 250 /* somebody looks into the file with sqlite3(1) */
 
-extern const char database_schema[]; /* schema.sql */
+extern const char database_schema[], database_schema_2[]; /* schema.sql, schema-2.sql */
 
 /* The step from version n to n + 1, each one transaction. */
-static const char *const migrations[] = {database_schema};
+static const char *const migrations[] = {database_schema, database_schema_2};
 #define VERSION ((uint64_t)(sizeof(migrations) / sizeof(migrations[0])))
 
 static const char file_name[] = "imd.db";
@@ -56,6 +57,8 @@ enum fault database_fault(int rc)
 {
     if (rc == DATABASE_NEWER)
         return FAULT_NEWER;
+    if (rc == DATABASE_UNREADABLE)
+        return FAULT_ALONE;
     for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
         if (faults[i].code == (rc & 0xff))
             return faults[i].fault;
@@ -534,10 +537,27 @@ uint64_t database_salvage_reserved(struct database *d)
     return database_get(d, "reserved", 0, &reserved) == SQLITE_OK && reserved < RESERVED_MAX ? reserved : 0;
 }
 
+/* Before the database: else a crash in between would leave them to the new one, which would remove them. */
+static void rename_lines(struct database *d, const char *suffix)
+{
+    DIR *folder = opendir(d->folder);
+    char to[512];
+
+    for (struct dirent *e; folder && (e = readdir(folder));) {
+        if (strncmp(e->d_name, DATABASE_LINES, strlen(DATABASE_LINES)) != 0 || strchr(e->d_name, '.'))
+            continue;
+        snprintf(to, sizeof(to), "%s.corrupt-%s", e->d_name, suffix);
+        renameat(dirfd(folder), e->d_name, dirfd(folder), to);
+    }
+    if (folder)
+        closedir(folder);
+}
+
 static int rename_all(struct database *d, const char *suffix)
 {
     char from[4096 + 16], to[4096 + 64];
 
+    rename_lines(d, suffix);
     for (unsigned i = 0; i < 3; i++) { /* the database first: without its log it would look well */
         if ((size_t)snprintf(from, sizeof(from), "%s%s", d->path, companions[i]) >= sizeof(from))
             return -ENAMETOOLONG;

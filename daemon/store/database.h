@@ -10,7 +10,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DATABASE_NEWER 1000 /* beside SQLite's codes: made by a newer imd */
+/* Beside SQLite's codes. */
+#define DATABASE_NEWER 1000      /* made by a newer imd */
+#define DATABASE_UNREADABLE 1001 /* a file beside the database cannot be read now */
+
+#define DATABASE_LINES "lines-" /* how the names of those files begin (bulk.h) */
 
 struct database {
     char *folder, *path;

@@ -6,16 +6,16 @@
 
 #include <string.h>
 
-#define PRUNE_SEGMENTS 16 /* a step: a few hundred us */
+#define PRUNE_SEGMENTS 16   /* a step: a few hundred us */
+#define PLACED_SIZE "38000" /* of a segment in a file, about: it is freed with its file only */
 
 static const char *const sql[HISTORY_STATEMENTS] = {
     [HISTORY_ADD] = "INSERT INTO segment VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     [HISTORY_HEAD] = "SELECT sum FROM segment WHERE first = ?1",
     [HISTORY_OLDEST] = "SELECT first FROM segment ORDER BY first LIMIT 1",
     [HISTORY_NEWEST] = "SELECT " SEGMENT_HEAD " FROM segment ORDER BY first DESC LIMIT 1",
-    [HISTORY_EDGE] =
-        "SELECT first, last, time_max, length(events) + length(lines) FROM segment ORDER BY first "
-        "LIMIT ?1",
+    [HISTORY_EDGE] = "SELECT first, last, time_max, iif(length(events) = 0, " PLACED_SIZE
+                     ", length(events) + length(lines)) FROM segment ORDER BY first LIMIT ?1",
     [HISTORY_DROP] = "DELETE FROM segment WHERE first <= ?1",
     [HISTORY_DROP_TERMS] =
         "DELETE FROM term WHERE block IN (SELECT first FROM block WHERE first <= ?1 AND last <= ?1)",
@@ -44,7 +44,7 @@ static int read_last(struct history *h)
     h->last = h->pruned;
     if (rc != SQLITE_ROW)
         return rc == SQLITE_DONE ? SQLITE_OK : rc;
-    enum segment_verdict v = segment_load(&newest, s, &h->buffer);
+    enum segment_verdict v = segment_load_ends(&newest, s, &h->buffer);
     sqlite3_reset(s);
     if (v == SEGMENT_NO_MEMORY)
         return SQLITE_NOMEM;
@@ -55,23 +55,30 @@ static int read_last(struct history *h)
 
 int history_refresh(struct history *h)
 {
-    int rc = database_get(h->database, "pruned", 0, &h->pruned);
+    int rc = bulk_refresh(h->bulk);
 
+    if (rc == SQLITE_OK)
+        rc = database_get(h->database, "pruned", 0, &h->pruned);
     if (rc == SQLITE_OK)
         rc = read_oldest(h);
     return rc == SQLITE_OK ? read_last(h) : rc;
 }
 
-int history_open(struct history *h, struct database *d)
+int history_open(struct history *h, struct database *d, struct bulk *b)
 {
     h->database = d;
-    int rc = database_prepare(d, sql, HISTORY_STATEMENTS, h->statements);
+    h->bulk = h->buffer.bulk = b;
+    int rc = bulk_open(b, d);
+    if (rc == SQLITE_OK)
+        rc = database_prepare(d, sql, HISTORY_STATEMENTS, h->statements);
     return rc == SQLITE_OK ? history_refresh(h) : rc;
 }
 
 void history_close(struct history *h)
 {
     database_finalize(h->statements, HISTORY_STATEMENTS);
+    if (h->bulk)
+        bulk_close(h->bulk);
 }
 
 void history_deinit(struct history *h)
@@ -82,18 +89,25 @@ void history_deinit(struct history *h)
 
 /* ---- appending ---- */
 
-static int insert(struct history *h, const struct segment *s)
+static int insert(struct history *h, struct segment *s)
 {
     sqlite3_stmt *add = h->statements[HISTORY_ADD];
+    uint64_t sum = segment_sum(s);
 
     bind_seq(add, 1, s->first);
     bind_seq(add, 2, s->last);
     bind_int(add, 3, s->time_min);
     bind_int(add, 4, s->time_max);
-    bind_seq(add, 5, segment_sum(s));
+    bind_seq(add, 5, sum);
     bind_seq(add, 6, s->lines_sum);
-    bind_bytes(add, 7, s->events, s->count * sizeof(*s->events));
-    bind_bytes(add, 8, s->lines, s->len);
+    if (s->placed) {
+        s->place.sum = segment_place_sum(s, sum);
+        bind_bytes(add, 7, "", 0);
+        bind_bytes(add, 8, &s->place, sizeof(s->place));
+    } else {
+        bind_bytes(add, 7, s->events, s->count * sizeof(*s->events));
+        bind_bytes(add, 8, s->lines, s->len);
+    }
     return statement_run(add);
 }
 
@@ -106,7 +120,7 @@ static int is_there(struct history *h, const struct segment *s)
     return rc == SQLITE_OK && (uint64_t)sum != segment_sum(s) ? SQLITE_CONSTRAINT : rc;
 }
 
-static int add(struct history *h, const struct segment *s)
+static int add(struct history *h, struct segment *s)
 {
     if (s->first <= h->last)
         return is_there(h, s);
@@ -134,9 +148,30 @@ static uint32_t cut(const struct storage_event *events, uint32_t at, uint32_t co
     return n;
 }
 
-static void describe(struct segment *s, struct storage_event *events, uint32_t count, const char *bytes)
+/* An append under way: its events, made relative to their segments, and where it goes. */
+struct append {
+    const struct storage_event *events; /* as they came */
+    struct storage_event *relative;
+    uint32_t count;
+    const char *lines; /* of the first on */
+    size_t len;
+    bool placed;
+    struct bulk_place place; /* lines, then events */
+};
+
+static void make_relative(struct append *a)
 {
-    uint32_t base = events[0].at;
+    for (uint32_t at = 0, n; at < a->count; at += n) {
+        n = cut(a->events, at, a->count);
+        for (uint32_t i = at; i < at + n; i++)
+            a->relative[i].at -= a->events[at].at;
+    }
+}
+
+static void describe(struct segment *s, const struct append *a, uint32_t at, uint32_t count)
+{
+    const struct storage_event *events = a->relative + at;
+    size_t begin = a->events[at].at - a->events[0].at;
 
     *s = (struct segment){.first = events[0].seq,
                           .last = events[count - 1].seq,
@@ -144,31 +179,75 @@ static void describe(struct segment *s, struct storage_event *events, uint32_t c
                           .time_max = events[0].time_ms,
                           .events = events,
                           .count = count,
-                          .lines = bytes + base,
-                          .len = (size_t)(events[count - 1].at - base) + events[count - 1].len};
+                          .lines = a->lines + begin,
+                          .len = (size_t)events[count - 1].at + events[count - 1].len,
+                          .placed = a->placed};
     for (uint32_t i = 0; i < count; i++) {
-        events[i].at -= base;
         s->time_min = events[i].time_ms < s->time_min ? events[i].time_ms : s->time_min;
         s->time_max = events[i].time_ms > s->time_max ? events[i].time_ms : s->time_max;
     }
     s->lines_sum = segment_lines_sum(s->lines, s->len);
+    if (s->placed)
+        s->place = (struct segment_place){.file = a->place.number,
+                                          .lines = a->place.at + begin,
+                                          .events = a->place.at + a->len + at * sizeof(*events),
+                                          .count = count,
+                                          .len = s->len};
+}
+
+/* One without holes between its lines, and which is not there yet. */
+static bool is_bulk(const struct history *h, const struct append *a)
+{
+    uint64_t len = 0;
+
+    for (uint32_t i = 0; i < a->count; i++)
+        len += a->events[i].len;
+    return a->len >= BULK_MIN && a->len == len && a->events[0].seq > h->last;
+}
+
+/* Where no file can be opened, rows take it. */
+static int place_append(struct history *h, struct append *a)
+{
+    size_t size = a->count * sizeof(*a->events);
+    int rc = bulk_reserve(h->bulk, a->len + size, a->events[a->count - 1].seq, &a->place);
+
+    if (rc == SQLITE_CANTOPEN)
+        return SQLITE_OK;
+    if (rc == SQLITE_OK)
+        rc = bulk_write(h->bulk, a->place.at, a->lines, a->len);
+    if (rc == SQLITE_OK)
+        rc = bulk_write(h->bulk, a->place.at + a->len, a->relative, size);
+    a->placed = rc == SQLITE_OK;
+    return rc;
+}
+
+static int add_all(struct history *h, const struct append *a)
+{
+    struct segment s;
+    int rc = SQLITE_OK;
+
+    for (uint32_t at = 0, n; at < a->count && rc == SQLITE_OK; at += n) {
+        n = cut(a->events, at, a->count);
+        describe(&s, a, at, n);
+        rc = add(h, &s);
+    }
+    return rc;
 }
 
 int history_append(struct history *h, const struct storage_event *events, uint32_t count, const char *bytes)
 {
-    struct segment s;
+    const struct storage_event *last = &events[count - 1];
+    struct append a = {.events = events,
+                       .count = count,
+                       .lines = bytes + events[0].at,
+                       .len = (size_t)last->at + last->len - events[0].at};
 
-    for (uint32_t at = 0, n; at < count; at += n) {
-        n = cut(events, at, count);
-        if (segment_buffer_reserve(&h->buffer, n) != SQLITE_OK)
-            return SQLITE_NOMEM;
-        memcpy(h->buffer.events, events + at, n * sizeof(*events));
-        describe(&s, h->buffer.events, n, bytes);
-        int rc = add(h, &s);
-        if (rc != SQLITE_OK)
-            return rc;
-    }
-    return SQLITE_OK;
+    if (segment_buffer_reserve(&h->buffer, count) != SQLITE_OK)
+        return SQLITE_NOMEM;
+    a.relative = memcpy(h->buffer.events, events, count * sizeof(*events));
+    make_relative(&a);
+    int rc = is_bulk(h, &a) ? place_append(h, &a) : SQLITE_OK;
+    return rc == SQLITE_OK ? add_all(h, &a) : rc;
 }
 
 int history_add_gap(struct history *h, uint64_t from, uint64_t to, const char *reason, int64_t time_ms)
@@ -246,6 +325,8 @@ int history_prune(struct history *h, int64_t old_ms, int64_t now_ms, uint64_t ex
         return rc;
     last = last < first ? first : last > h->last ? h->last : last;
     rc = drop(h, first, last);
+    if (rc == SQLITE_OK)
+        rc = bulk_drop(h->bulk, last);
     if (rc != SQLITE_OK)
         return rc;
     h->pruned = last;

@@ -26,6 +26,7 @@ enum history_statement {
 
 struct history {
     struct database *database;
+    struct bulk *bulk;
     sqlite3_stmt *statements[HISTORY_STATEMENTS];
     struct segment_buffer buffer;
     uint64_t oldest; /* seq; 0: there is nothing */
@@ -33,8 +34,9 @@ struct history {
     uint64_t pruned; /* the highest number that was pruned */
 };
 
-int history_open(struct history *h, struct database *d); /* after an error too, history_close */
-void history_close(struct history *h);                   /* the buffer is kept */
+int history_open(struct history *h, struct database *d,
+                 struct bulk *b);      /* after an error too, history_close */
+void history_close(struct history *h); /* the buffer is kept */
 void history_deinit(struct history *h);
 
 /* What oldest, last and pruned are, after a rollback. */

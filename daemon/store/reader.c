@@ -46,6 +46,7 @@ int reader_open(struct reader *p, struct history *h, struct blocks *b)
 {
     p->history = h;
     p->blocks = b;
+    p->buffer.bulk = h->bulk;
     return database_prepare(h->database, sql, READER_STATEMENTS, p->statements);
 }
 
@@ -328,20 +329,19 @@ static int look_into(struct walk *w, struct segment *s, enum segment_verdict v)
 
     if (v == SEGMENT_GOOD && needs_lines(w, s)) {
         bind_seq(lines, 1, s->first);
-        rc = statement_row(lines);
+        rc = s->placed ? SQLITE_ROW : statement_row(lines);
         if (rc != SQLITE_ROW)
             return rc == SQLITE_DONE ? SQLITE_CORRUPT : rc;
-        v = segment_load_lines(s, lines, 0);
+        v = segment_load_lines(s, lines, 0, &w->p->buffer);
         w->spent += s->len;
         rc = SQLITE_OK;
     }
-    if (v == SEGMENT_NO_MEMORY)
-        rc = SQLITE_NOMEM;
-    else if (v == SEGMENT_BAD)
+    if (v == SEGMENT_BAD)
         tell_bad(w, s->first);
     else
-        rc = tell(w, s);
+        rc = v == SEGMENT_GOOD ? tell(w, s) : segment_code(v);
     sqlite3_reset(lines);
+    segment_lines_done(&w->p->buffer);
     return rc;
 }
 

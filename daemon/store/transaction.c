@@ -249,7 +249,7 @@ static int carry_out(struct worker *w, struct storage_request *r)
     if (database_fault(rc) != FAULT_ALONE)
         return rc;
     log_error("a %s cannot be stored: %s", r->op == STORAGE_APPEND ? "batch of events" : "request",
-              sqlite3_errstr(rc));
+              rc == DATABASE_UNREADABLE ? "a file cannot be read" : sqlite3_errstr(rc));
     r->error = ERROR_STORAGE;
     return SQLITE_OK;
 }
@@ -355,6 +355,8 @@ int transaction_try(struct worker *w)
     rc = database_begin(&w->database);
     if (rc == SQLITE_OK)
         rc = carry_out_all(w);
+    if (rc == SQLITE_OK)
+        rc = bulk_sync(&w->bulk);
     w->committing = rc == SQLITE_OK;
     if (rc == SQLITE_OK)
         rc = database_commit(&w->database);

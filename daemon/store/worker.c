@@ -91,6 +91,7 @@ static void read_options(struct worker *w)
     w->options = w->port->options;
     pthread_mutex_unlock(&w->port->lock);
     w->attachments.max = w->options.attachments_max;
+    w->bulk.file_max = bulk_file_max(w->options.history_max_bytes);
 }
 
 /* Before the answers of a transaction: who has one finds it in the report. */
@@ -127,10 +128,10 @@ void worker_close_file(struct worker *w)
 
 static int open_parts(struct worker *w)
 {
-    int rc = history_open(&w->history, &w->database);
+    int rc = history_open(&w->history, &w->database, &w->bulk);
 
     if (rc == SQLITE_OK)
-        rc = blocks_open(&w->blocks, &w->database);
+        rc = blocks_open(&w->blocks, &w->database, &w->bulk);
     if (rc == SQLITE_OK)
         rc = reader_open(&w->reader, &w->history, &w->blocks);
     if (rc == SQLITE_OK)

@@ -4,6 +4,7 @@
 
 #include "attachments.h"
 #include "block.h"
+#include "bulk.h"
 #include "consumer.h"
 #include "database.h"
 #include "history.h"
@@ -23,6 +24,7 @@ struct worker {
     struct store_options options;
     struct storage_report report;
     struct database database;
+    struct bulk bulk;
     struct history history;
     struct blocks blocks;
     struct reader reader;

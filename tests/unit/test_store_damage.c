@@ -562,7 +562,7 @@ static void test_newer(void **state)
     assert_int_equal(rig_start(r), 0);
     assert_int_equal(rig_append(r, 10, 1), ERROR_NONE);
     rig_stop(r);
-    execute(r, "UPDATE meta SET value = 2 WHERE key = 'version'; PRAGMA user_version = 2");
+    execute(r, "UPDATE meta SET value = 3 WHERE key = 'version'; PRAGMA user_version = 3");
     take_images(r, before);
     assert_int_equal(rig_start(r), -ENOTSUP);
     assert_non_null(strstr(r->why, "was made by a newer imd"));
