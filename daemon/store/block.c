@@ -1,6 +1,7 @@
 /*
- * See block.h. A block is made from segments that are on disk already: nothing is kept in memory between two
- * turns, and a rollback or a crash leaves only segments that wait for their block a little longer.
+ * See block.h. What a block has is noted while its segments are added, and the last of them completes it.
+ * What was noted may be lost: after a start or a rollback it is read again from the segments that are in no
+ * block.
  *
  * A damaged block is passed over (its segments are then looked at one by one); a damaged term is not noticed:
  * a search may miss events of its block. Who must not miss any (a subscriber that catches up) does not
@@ -37,6 +38,7 @@ static const char *const sql[BLOCK_STATEMENTS] = {
 int blocks_open(struct blocks *b, struct database *d, struct bulk *bulk)
 {
     b->buffer.bulk = bulk;
+    b->following = false;
     b->database = d;
     return database_prepare(d, sql, BLOCK_STATEMENTS, b->statements);
 }
@@ -236,34 +238,49 @@ int blocks_waiting(struct blocks *b, unsigned limit, unsigned *out)
     return rc;
 }
 
+static int note_segment(struct blocks *b, const struct segment *s, bool good)
+{
+    struct block *block = &b->next;
+
+    for (uint32_t i = 0; good && i < s->count; i++)
+        if (!note_event(b->terms, &s->events[i], s, (uint64_t)1 << block->count))
+            return SQLITE_NOMEM;
+    block->spans[block->count++] = (struct block_span){s->first, s->last, s->time_min, s->time_max};
+    return SQLITE_OK;
+}
+
 /* A damaged segment has no values: no search needs to look into it, and catching up does not ask. */
-static int note_segment(struct blocks *b, struct block *block, sqlite3_stmt *row)
+static int note_row(struct blocks *b, sqlite3_stmt *row)
 {
     struct segment s;
     enum segment_verdict v = segment_load(&s, row, &b->buffer);
 
     if (v == SEGMENT_GOOD)
         v = segment_load_lines(&s, row, 8, &b->buffer);
-    if (segment_code(v) != SQLITE_OK)
-        return segment_code(v);
-    block->spans[block->count] = (struct block_span){s.first, s.last, s.time_min, s.time_max};
-    for (uint32_t i = 0; v == SEGMENT_GOOD && i < s.count; i++)
-        if (!note_event(b->terms, &s.events[i], &s, (uint64_t)1 << block->count))
-            return SQLITE_NOMEM;
+    int rc = segment_code(v);
+    if (rc == SQLITE_OK)
+        rc = note_segment(b, &s, v == SEGMENT_GOOD);
     segment_lines_done(&b->buffer);
-    block->count++;
-    return SQLITE_OK;
+    return rc;
 }
 
-static int gather(struct blocks *b, struct block *block, uint64_t behind)
+/* The segments behind the last block, as many as a block has. */
+static int gather(struct blocks *b)
 {
     sqlite3_stmt *s = b->statements[BLOCK_SEGMENT];
-    int rc;
+    uint64_t behind;
+    int rc = newest_block(b, &b->next.before, &behind);
 
+    if (!b->terms && !(b->terms = calloc(1, sizeof(*b->terms))))
+        return SQLITE_NOMEM;
+    terms_clear(b->terms);
+    b->next.count = 0;
+    if (rc != SQLITE_OK)
+        return rc;
     bind_seq(s, 1, behind);
     bind_int(s, 2, BLOCK_SEGMENTS);
     while ((rc = statement_row(s)) == SQLITE_ROW) {
-        rc = note_segment(b, block, s);
+        rc = note_row(b, s);
         if (rc != SQLITE_OK) {
             sqlite3_reset(s);
             return rc;
@@ -322,22 +339,50 @@ static int write_terms(struct blocks *b, uint64_t block)
     return SQLITE_OK;
 }
 
+/* The next one is complete. */
+static int finish(struct blocks *b)
+{
+    describe(&b->next);
+    int rc = write_block(b, &b->next);
+    if (rc == SQLITE_OK)
+        rc = write_terms(b, b->next.first);
+    b->next.before = b->next.first;
+    b->next.count = 0;
+    terms_clear(b->terms);
+    return rc;
+}
+
 int blocks_make(struct blocks *b)
 {
-    struct block block = {0};
-    uint64_t behind;
-    int rc = newest_block(b, &block.before, &behind);
+    b->following = false;
+    int rc = gather(b);
+    return rc == SQLITE_OK && b->next.count == BLOCK_SEGMENTS ? finish(b) : rc;
+}
 
-    if (!b->terms && !(b->terms = calloc(1, sizeof(*b->terms))))
-        return SQLITE_NOMEM;
-    terms_clear(b->terms);
-    if (rc == SQLITE_OK)
-        rc = gather(b, &block, behind);
-    if (rc != SQLITE_OK || block.count < BLOCK_SEGMENTS)
-        return rc;
-    describe(&block);
-    rc = write_block(b, &block);
-    return rc == SQLITE_OK ? write_terms(b, block.first) : rc;
+/* From disk, after a start or a rollback; what cannot be read now is left to the chore. */
+static int follow(struct blocks *b)
+{
+    int rc;
+
+    while ((rc = gather(b)) == SQLITE_OK && b->next.count == BLOCK_SEGMENTS)
+        if ((rc = finish(b)) != SQLITE_OK)
+            return rc;
+    b->following = rc == SQLITE_OK;
+    return rc == DATABASE_UNREADABLE ? SQLITE_OK : rc;
+}
+
+int blocks_add(struct blocks *b, const struct segment *s)
+{
+    if (!b->following)
+        return follow(b);
+    int rc = note_segment(b, s, true);
+    return rc == SQLITE_OK && b->next.count == BLOCK_SEGMENTS ? finish(b) : rc;
+}
+
+void blocks_forget(struct blocks *b, uint64_t through)
+{
+    if (through == UINT64_MAX || (b->next.count > 0 && through >= b->next.spans[0].first))
+        b->following = false;
 }
 
 /* ---- searching ---- */

@@ -29,24 +29,6 @@ enum block_statement {
     BLOCK_STATEMENTS
 };
 
-struct block_terms;
-
-struct blocks {
-    struct database *database;
-    sqlite3_stmt *statements[BLOCK_STATEMENTS];
-    struct segment_buffer buffer;
-    struct block_terms *terms; /* kept, for the next block */
-};
-
-int blocks_open(struct blocks *b, struct database *d, struct bulk *bulk);
-void blocks_close(struct blocks *b);
-void blocks_deinit(struct blocks *b);
-
-/* Segments that are in no block yet, at most `limit`. */
-int blocks_waiting(struct blocks *b, unsigned limit, unsigned *out);
-/* Makes the next block, when there are BLOCK_SEGMENTS that wait. */
-int blocks_make(struct blocks *b);
-
 struct block_span {
     uint64_t first, last;
     int64_t time_min, time_max;
@@ -60,6 +42,30 @@ struct block {
     uint32_t count; /* of spans; 0 when mask is */
     struct block_span spans[BLOCK_SEGMENTS];
 };
+
+struct block_terms;
+
+struct blocks {
+    struct database *database;
+    sqlite3_stmt *statements[BLOCK_STATEMENTS];
+    struct segment_buffer buffer;
+    struct block_terms *terms; /* of the next block; kept, for the one behind it */
+    struct block next;
+    bool following; /* next and terms are of all segments behind the last block */
+};
+
+int blocks_open(struct blocks *b, struct database *d, struct bulk *bulk);
+void blocks_close(struct blocks *b);
+void blocks_deinit(struct blocks *b);
+
+/* Segments that are in no block yet, at most `limit`. */
+int blocks_waiting(struct blocks *b, unsigned limit, unsigned *out);
+/* Makes the next block from what is on disk, when there are BLOCK_SEGMENTS that wait. */
+int blocks_make(struct blocks *b);
+/* A segment was added, which is in memory still: this makes the block that it completes. */
+int blocks_add(struct blocks *b, const struct segment *s);
+/* What was noted of segments up to `through` is not true any more: they went, or there was a rollback. */
+void blocks_forget(struct blocks *b, uint64_t through);
 
 /* What a search wants. */
 struct block_wish {

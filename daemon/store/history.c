@@ -57,6 +57,7 @@ int history_refresh(struct history *h)
 {
     int rc = bulk_refresh(h->bulk);
 
+    blocks_forget(h->blocks, UINT64_MAX);
     if (rc == SQLITE_OK)
         rc = database_get(h->database, "pruned", 0, &h->pruned);
     if (rc == SQLITE_OK)
@@ -64,10 +65,11 @@ int history_refresh(struct history *h)
     return rc == SQLITE_OK ? read_last(h) : rc;
 }
 
-int history_open(struct history *h, struct database *d, struct bulk *b)
+int history_open(struct history *h, struct database *d, struct bulk *b, struct blocks *blocks)
 {
     h->database = d;
     h->bulk = h->buffer.bulk = b;
+    h->blocks = blocks;
     int rc = bulk_open(b, d);
     if (rc == SQLITE_OK)
         rc = database_prepare(d, sql, HISTORY_STATEMENTS, h->statements);
@@ -125,11 +127,11 @@ static int add(struct history *h, struct segment *s)
     if (s->first <= h->last)
         return is_there(h, s);
     int rc = insert(h, s);
-    if (rc == SQLITE_OK) {
-        h->last = s->last;
-        h->oldest = h->oldest ? h->oldest : s->first;
-    }
-    return rc;
+    if (rc != SQLITE_OK)
+        return rc;
+    h->last = s->last;
+    h->oldest = h->oldest ? h->oldest : s->first;
+    return blocks_add(h->blocks, s);
 }
 
 /* How many events from `at` on make a segment: about SEGMENT_BYTES, and without a hole between their lines.
@@ -330,6 +332,7 @@ int history_prune(struct history *h, int64_t old_ms, int64_t now_ms, uint64_t ex
     if (rc != SQLITE_OK)
         return rc;
     h->pruned = last;
+    blocks_forget(h->blocks, last);
     *events = last >= oldest ? last - oldest + 1 : 0;
     return read_oldest(h);
 }

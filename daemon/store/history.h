@@ -1,10 +1,12 @@
 /*
- * The history: appends become segments, old segments go. Reading is reader.h, searching block.h. Functions
- * that return int give SQLite's result code. Store thread only; within a transaction of the caller's.
+ * The history: appends become segments and blocks, old ones go. Reading is reader.h, searching block.h.
+ * Functions that return int give SQLite's result code. Store thread only; within a transaction of the
+ * caller's.
  */
 #ifndef IMD_HISTORY_H
 #define IMD_HISTORY_H
 
+#include "block.h"
 #include "database.h"
 #include "segment.h"
 
@@ -27,6 +29,7 @@ enum history_statement {
 struct history {
     struct database *database;
     struct bulk *bulk;
+    struct blocks *blocks;
     sqlite3_stmt *statements[HISTORY_STATEMENTS];
     struct segment_buffer buffer;
     uint64_t oldest; /* seq; 0: there is nothing */
@@ -34,8 +37,8 @@ struct history {
     uint64_t pruned; /* the highest number that was pruned */
 };
 
-int history_open(struct history *h, struct database *d,
-                 struct bulk *b);      /* after an error too, history_close */
+/* After an error too, history_close. */
+int history_open(struct history *h, struct database *d, struct bulk *b, struct blocks *blocks);
 void history_close(struct history *h); /* the buffer is kept */
 void history_deinit(struct history *h);
 

@@ -128,7 +128,7 @@ void worker_close_file(struct worker *w)
 
 static int open_parts(struct worker *w)
 {
-    int rc = history_open(&w->history, &w->database, &w->bulk);
+    int rc = history_open(&w->history, &w->database, &w->bulk, &w->blocks);
 
     if (rc == SQLITE_OK)
         rc = blocks_open(&w->blocks, &w->database, &w->bulk);
