@@ -9,10 +9,16 @@
 
 #define BATCH_EVENTS 4096
 #define BATCH_BYTES (1u << 20)
-#define EAGER_MAX 4 /* a batch that is not full waits while so many are outstanding */
-#define FULL_AT 8
-#define ROOM_AT 4
-#define SPARES_MAX 4
+#define SPARES_MAX 2
+
+/* What may be outstanding, in batches, which may be of a single event, and in bytes. */
+struct load {
+    unsigned batches;
+    size_t bytes;
+};
+static const struct load eager_max = {16, 4u << 20}; /* with more, a batch that is not full waits */
+static const struct load full_at = {32, 8u << 20};
+static const struct load room_at = {16, 4u << 20};
 
 struct journal_batch {
     struct storage_append append; /* its first member */
@@ -26,6 +32,17 @@ struct journal_batch {
 };
 
 static void append_done(struct storage_request *r);
+
+static bool has_reached(const struct journal *j, struct load limit)
+{
+    return j->outstanding >= limit.batches || j->outstanding_bytes >= limit.bytes;
+}
+
+/* A line that is alone counts for no more than a full batch: one very large line does not stop the server. */
+static size_t batch_load(const struct journal_batch *b)
+{
+    return b->alone ? BATCH_BYTES : b->used;
+}
 
 static struct journal_batch *batch_make(struct hub *h, size_t events, size_t bytes)
 {
@@ -67,6 +84,7 @@ static bool open_batch(struct hub *h)
 static void batch_post(struct hub *h, struct journal_batch *b)
 {
     h->journal.outstanding++;
+    h->journal.outstanding_bytes += batch_load(b);
     h->journal.posted_ms = loop_now_ms(h->loop);
     if (h->storage.post(h->storage.self, &b->append.request) < 0) {
         b->append.request.error =
@@ -89,6 +107,7 @@ static void append_done(struct storage_request *r)
     struct journal *j = &b->hub->journal;
 
     j->outstanding--;
+    j->outstanding_bytes -= batch_load(b);
     ring_block_unref(b->block);
     if (b->alone || j->spare_count >= SPARES_MAX) {
         free(b);
@@ -179,7 +198,7 @@ uint64_t journal_due_ms(const struct hub *h)
 {
     const struct journal *j = &h->journal;
 
-    if (!j->open || !j->open->append.count || j->outstanding >= EAGER_MAX)
+    if (!j->open || !j->open->append.count || has_reached(j, eager_max))
         return UINT64_MAX;
     return j->posted_ms + JOURNAL_INTERVAL_MS;
 }
@@ -194,12 +213,12 @@ void journal_post(struct hub *h, bool at_once)
 
 bool journal_is_full(const struct hub *h)
 {
-    return h->journal.outstanding >= FULL_AT;
+    return has_reached(&h->journal, full_at);
 }
 
 bool journal_has_room(const struct hub *h)
 {
-    return h->journal.outstanding < ROOM_AT;
+    return !has_reached(&h->journal, room_at);
 }
 
 void journal_deinit(struct hub *h)

@@ -10,6 +10,7 @@
 #define IMD_JOURNAL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct hub;
@@ -23,6 +24,7 @@ struct journal {
     struct journal_batch *open; /* being filled */
     struct journal_batch *spare;
     unsigned spare_count, outstanding;
+    size_t outstanding_bytes;
     uint64_t lost; /* events for which there was no memory */
 };
 

@@ -92,8 +92,8 @@ static int load(struct bulk *b)
         }
         load_row(b, s);
     }
-    if (b->lowest == 0) { /* never a number again under which an old file may still be read */
-        b->lowest = b->number = number + 1;
+    if (b->lowest == 0) { /* not again the number of a file that is to go */
+        b->lowest = b->number = number + (number == 0 || b->end > 0);
         b->end = 0;
     }
     return rc == SQLITE_DONE ? SQLITE_OK : rc;

@@ -69,13 +69,27 @@ static void flush_held(struct worker *w)
     w->held_count = 0;
 }
 
-/* Nobody waits for a finished append but the hub's count: some go back together, with one wake. */
+/* How much a request adds to the transaction. */
+static size_t request_size(const struct storage_request *r)
+{
+    if (r->op == STORAGE_QUEUE)
+        return ((const struct storage_queue *)r)->frame_len;
+    return r->op == STORAGE_APPEND ? transaction_append_size((const struct storage_append *)r) : 0;
+}
+
+/* Nobody waits for a small append that is finished but the hub's count: some go back together, with one wake.
+ */
+static bool may_be_held(const struct storage_request *r)
+{
+    return r->op == STORAGE_APPEND && r->error == ERROR_NONE && request_size(r) < BULK_MIN;
+}
+
 void worker_answer(struct worker *w, struct storage_request *r)
 {
     if (w->held_count == 0)
         w->held_until = worker_mono_ms() + HELD_MS;
     w->held[w->held_count++] = r;
-    if (w->held_count == HELD || r->op != STORAGE_APPEND || r->error != ERROR_NONE)
+    if (w->held_count == HELD || !may_be_held(r))
         flush_held(w);
 }
 
@@ -206,14 +220,6 @@ static void take_note(struct worker *w, struct storage_request *note)
         w->expired_home = true;
         break;
     }
-}
-
-/* How much a request adds to the transaction. */
-static size_t request_size(const struct storage_request *r)
-{
-    if (r->op == STORAGE_QUEUE)
-        return ((const struct storage_queue *)r)->frame_len;
-    return r->op == STORAGE_APPEND ? transaction_append_size((const struct storage_append *)r) : 0;
 }
 
 static void put_aside(struct worker *w, struct storage_request *r)
