@@ -50,13 +50,19 @@ void mailbox_free(struct mailbox *m)
 
 int mailbox_post(struct mailbox *m, void *item)
 {
+    return mailbox_post_all(m, &item, 1);
+}
+
+int mailbox_post_all(struct mailbox *m, void *const *items, size_t n)
+{
     int r = -EAGAIN;
 
     pthread_mutex_lock(&m->lock);
-    if (m->count < m->capacity) {
-        m->items[(m->head + m->count) % m->capacity] = item;
-        if (m->count++ == 0)
+    if (n <= m->capacity - m->count) {
+        if (m->count == 0 && n > 0)
             eventfd_write(m->wake, 1); /* from 0 to 1: cannot fail */
+        for (size_t i = 0; i < n; i++)
+            m->items[(m->head + m->count++) % m->capacity] = items[i];
         r = 0;
     }
     pthread_mutex_unlock(&m->lock);

@@ -15,6 +15,9 @@ void mailbox_free(struct mailbox *m); /* NULL is fine; the queue must be empty o
 /* Any thread. 0; -EAGAIN: full, the item was not taken. */
 int mailbox_post(struct mailbox *m, void *item);
 
+/* Likewise: all of them, with one wake, or none. */
+int mailbox_post_all(struct mailbox *m, void *const *items, size_t n);
+
 /* The reader: takes up to max items, oldest first, and returns how many; clears the wake when it empties the
  * queue. */
 size_t mailbox_take(struct mailbox *m, void **items, size_t max);

@@ -1,9 +1,9 @@
 /*
- * Bulk: where the lines of large appends go, a flood's or one very large line. What is in the database is
- * written twice, to the log and at a checkpoint, page by page; what is in a file of its own is written once,
- * from where it is. The files hold nothing but bytes: what lies where stands in the rows of segments, which
- * are written behind them. So what a crash or a rollback leaves in a file is nothing that a row names; it is
- * overwritten or removed.
+ * Bulk: where the lines of large appends go: those of a flood, and a very large one. What is in the database
+ * is written twice, to the log and at a checkpoint, page by page; what is in a file of its own is written
+ * once, from where it is. The files hold nothing but bytes: what lies where stands in the rows of segments,
+ * which are written behind them. So what a crash or a rollback leaves in a file is nothing that a row names;
+ * it is overwritten or removed.
  *
  * A table has each file's size and the last number in it. Files are filled and removed in the order of their
  * numbers. They are opened through SQLite's VFS, whose errors and syncs (the folder's too) they share.
@@ -53,6 +53,12 @@ struct bulk_place {
 int bulk_open(struct bulk *b, struct database *d); /* removes files that are in no row */
 void bulk_close(struct bulk *b);
 int bulk_refresh(struct bulk *b); /* what the table says, after a rollback */
+
+/* Whether an append is not too large a part of what the history may take: a file is removed as a whole. */
+static inline bool bulk_has_room_for(const struct bulk *b, size_t size)
+{
+    return size <= b->file_max;
+}
 
 /*
  * Within a transaction: room for `size` bytes, of events up to number `last`; then its writes, and a sync

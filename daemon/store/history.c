@@ -1,6 +1,7 @@
 /*
- * See history.h. A row an event with its indexes would cost 3-5 us each, a segment costs its bytes. Events
- * blob and lines are written from where they are; only the places of lines are made relative to the segment.
+ * See history.h. A row an event with its indexes would cost 3-5 us each, a segment costs its bytes; those of
+ * a large append go to a file (bulk.h), and its segments are rows that say where. Lines are written from
+ * where they are; only the places of lines in the events are made relative to the segment.
  */
 #include "history.h"
 
@@ -197,14 +198,16 @@ static void describe(struct segment *s, const struct append *a, uint32_t at, uin
                                           .len = s->len};
 }
 
-/* One without holes between its lines, and which is not there yet. */
+/* One without holes between its lines, which is not there yet, and which a file may hold: it goes with its
+ * file. */
 static bool is_bulk(const struct history *h, const struct append *a)
 {
     uint64_t len = 0;
 
     for (uint32_t i = 0; i < a->count; i++)
         len += a->events[i].len;
-    return a->len >= BULK_MIN && a->len == len && a->events[0].seq > h->last;
+    return a->len >= BULK_MIN && bulk_has_room_for(h->bulk, a->len + a->count * sizeof(*a->events)) &&
+           a->len == len && a->events[0].seq > h->last;
 }
 
 /* Where no file can be opened, rows take it. */

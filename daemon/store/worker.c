@@ -64,8 +64,7 @@ bool worker_clock_is_steady(const struct worker *w)
 
 static void flush_held(struct worker *w)
 {
-    for (unsigned i = 0; i < w->held_count; i++)
-        mailbox_post(w->port->out, w->held[i]); /* it holds all that can be under way */
+    mailbox_post_all(w->port->out, w->held, w->held_count); /* it holds all that can be under way */
     w->held_count = 0;
 }
 
@@ -252,6 +251,9 @@ static void set_timer(struct worker *w)
     int64_t at = w->due <= w->due_as_of ? w->due_as_of + DUE_MS : w->due;
     struct itimerspec t = {0};
 
+    if (at == w->timer_at)
+        return;
+    w->timer_at = at;
     if (at != INT64_MAX) {
         t.it_value = (struct timespec){.tv_sec = at / 1000, .tv_nsec = at % 1000 * 1000000};
     }
@@ -277,8 +279,11 @@ static void wait_for_something(struct worker *w)
 
     set_timer(w);
     poll(p, 2, wait_ms(w));
-    if (p[1].revents && read(w->timer, &ticks, sizeof(ticks)) < 0 && errno == ECANCELED)
-        log_debug("the clock was set");
+    if (p[1].revents) {
+        w->timer_at = 0; /* to be set again */
+        if (read(w->timer, &ticks, sizeof(ticks)) < 0 && errno == ECANCELED)
+            log_debug("the clock was set");
+    }
     watch_clock(w);
 }
 

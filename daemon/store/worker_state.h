@@ -31,7 +31,8 @@ struct worker {
     struct consumers consumers;
     struct outbox outbox;
     struct attachments attachments;
-    int timer; /* wall clock */
+    int timer;        /* wall clock */
+    int64_t timer_at; /* what it is set to; 0: unknown */
 
     bool open;      /* the file is, and all statements */
     bool started;   /* the run has its first number */
@@ -55,7 +56,7 @@ struct worker {
 
     struct storage_request *attaching, **attaching_end; /* carried out behind the transaction */
 
-    struct storage_request *held[HELD];
+    void *held[HELD]; /* struct storage_request */
     unsigned held_count;
     int64_t held_until, retry_at; /* monotonic */
     bool told_failed;             /* what the loop was told last */

@@ -123,7 +123,7 @@ def set_aside(daemon):
 @pytest.mark.parametrize("where", ["header", "all but the header", "not a database", "cut off"])
 def test_a_damaged_file_is_set_aside(server, imd, where):
     daemon = imd(server.url(), **QUIET).connected()
-    lines = fill(server, daemon)
+    lines = [line for _ in range(10) for line in fill(server, daemon, 200)]  # no flood: all in the database
     client = daemon.client()
     unreachable(server, daemon)
     queue(client, "gone")

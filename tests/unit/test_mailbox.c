@@ -60,6 +60,28 @@ static void test_bound(void **state)
     mailbox_free(m);
 }
 
+/* Several at once: all of them or none. */
+static void test_all(void **state)
+{
+    struct mailbox *m = NULL;
+    void *in[] = {number(1), number(2), number(3)}, *items[4];
+
+    assert_int_equal(mailbox_new(&m, 4), 0);
+    assert_int_equal(mailbox_post_all(m, in, 0), 0);
+    assert_false(readable(m));
+    for (unsigned round = 0; round < 3; round++) { /* goes around the end of the ring */
+        assert_int_equal(mailbox_post_all(m, in, 3), 0);
+        assert_true(readable(m));
+        assert_int_equal(mailbox_post_all(m, in, 2), -EAGAIN);
+        assert_int_equal(mailbox_post(m, number(4)), 0);
+        assert_int_equal(mailbox_take(m, items, 4), 4);
+        for (uintptr_t n = 0; n < 4; n++)
+            assert_ptr_equal(items[n], number(n + 1));
+        assert_false(readable(m));
+    }
+    mailbox_free(m);
+}
+
 static void test_wake(void **state)
 {
     struct mailbox *m = NULL;
@@ -145,8 +167,8 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order),   cmocka_unit_test(test_bound),   cmocka_unit_test(test_wake),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_order), cmocka_unit_test(test_bound),   cmocka_unit_test(test_all),
+        cmocka_unit_test(test_wake),  cmocka_unit_test(test_refused), cmocka_unit_test(test_threads),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
