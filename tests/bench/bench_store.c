@@ -9,6 +9,7 @@
 #include "loop.h"
 #include "store.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -163,15 +164,18 @@ static double last_of(struct storage *s, const char *from, uint64_t head, unsign
 
 static void drop_cache(const char *folder)
 {
-    char path[4096];
+    DIR *d = opendir(folder);
 
-    snprintf(path, sizeof(path), "%s/imd.db", folder);
-    int fd = open(path, O_RDONLY);
-    if (fd < 0)
-        return;
-    fdatasync(fd);
-    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-    close(fd);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        int fd = openat(dirfd(d), e->d_name, O_RDONLY);
+        if (fd < 0)
+            continue;
+        fdatasync(fd);
+        posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+        close(fd);
+    }
+    if (d)
+        closedir(d);
 }
 
 #define AGAIN 20
@@ -231,13 +235,13 @@ int main(int argc, char **argv)
         if (start(&store, folder) < 0)
             return 1;
         s = store_storage(store);
-        printf("the last 100 of a sender, just started%s:\n", cold ? ", the file not in memory" : "");
+        printf("the last 100 of a sender, just started%s:\n", cold ? ", the files not in memory" : "");
         for (unsigned i = 0; i < 4; i++)
             search(&s, senders[i], total);
         store_free(store, total);
     }
     loop_free(loop);
     free(batches);
-    printf("the database is in %s\n", folder);
+    printf("the state folder is %s\n", folder);
     return 0;
 }
