@@ -253,6 +253,8 @@ def queue_until_refused(client, text, most=20000):
 def assert_goes_on(server, daemon, subscriber):
     """While the disk takes nothing: live events, direct sends, and no promise that cannot be kept."""
     client = daemon.client()
+    # On a disk that is nearly full what imd tries may fit; what is refused tells that it is not well.
+    assert client.refusal(put(client, "z" * 4000, "refused")).reason == "storage"
     status = client.call("status")
     assert status["storage"] == "failed" and status["storageDetail"] and status["state"] == "connected"
     for n in range(50):
