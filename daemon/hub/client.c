@@ -17,10 +17,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define FLUSH_CALLS 4        /* writes to one client in a turn: then it is others' turn */
-#define OUT_CAPACITY 1024    /* of the first reply */
-#define OUT_KEEP (16u << 10) /* a larger buffer is no spare */
-#define SPARES_MAX 64        /* as many clients as get answers in a usual turn */
+#define FLUSH_CALLS 4         /* writes to one client in a turn: then it is others' turn */
+#define OUT_CAPACITY 1024     /* of the first reply */
+#define SPARES_MAX (1u << 20) /* bytes */
+
+/* A larger buffer is no spare. The answers that one read of the server's brings, to one client, fit. */
+#define OUT_KEEP DELIVERY_BYTES
 
 /* A buffer, as it lies among the spares. */
 struct reply_spare {
@@ -146,7 +148,7 @@ static void out_borrow(struct outbox *o, struct reply_spares *s)
     if (o->bytes || !spare)
         return;
     s->first = spare->next;
-    s->count--;
+    s->bytes -= spare->capacity;
     o->capacity = spare->capacity;
     o->bytes = (char *)spare;
 }
@@ -155,12 +157,12 @@ static void out_give_back(struct outbox *o, struct reply_spares *s)
 {
     struct reply_spare *spare = (struct reply_spare *)(void *)o->bytes;
 
-    if (o->capacity > OUT_KEEP || s->count == SPARES_MAX) {
+    if (o->capacity > OUT_KEEP || s->bytes + o->capacity > SPARES_MAX) {
         free(o->bytes);
     } else if (o->bytes) {
         *spare = (struct reply_spare){.next = s->first, .capacity = o->capacity};
         s->first = spare;
-        s->count++;
+        s->bytes += o->capacity;
     }
     *o = (struct outbox){0};
 }

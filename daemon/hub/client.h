@@ -33,7 +33,7 @@ struct call {
 /* Buffers for replies that no client needs at the moment. */
 struct reply_spares {
     struct reply_spare *first;
-    unsigned count;
+    size_t bytes;
 };
 void reply_spares_free(struct reply_spares *s);
 
