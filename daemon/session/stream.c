@@ -3,6 +3,7 @@
 
 #include "tls.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <openssl/err.h>
@@ -10,6 +11,8 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+static_assert(STREAM_READ_MIN >= SSL3_RT_MAX_PLAIN_LENGTH, "a whole record");
 
 void stream_init(struct stream *s)
 {
@@ -68,14 +71,14 @@ int stream_handshake(struct stream *s)
     return r == -EAGAIN ? r : -EPROTO;
 }
 
-/* A record is 16 KiB at most: as many as fit. */
+/* As many records as fit whole: nothing of the last one stays behind that epoll would not tell of. */
 static ssize_t read_tls(struct stream *s, uint8_t *at, size_t n)
 {
     size_t got = 0, more;
-    ssize_t r = -EAGAIN;
+    ssize_t r = -EAGAIN; /* until something else is seen */
 
     s->read_wants_out = false;
-    while (got < n) {
+    while (got == 0 || n - got >= STREAM_READ_MIN) {
         int result;
 
         ERR_clear_error();
@@ -87,6 +90,7 @@ static ssize_t read_tls(struct stream *s, uint8_t *at, size_t n)
         }
         got += more;
     }
+    s->read_ends = got && r != -EAGAIN;
     return got ? (ssize_t)got : r;
 }
 
@@ -130,9 +134,10 @@ ssize_t stream_write(struct stream *s, const void *at, size_t n)
     return done < 0 ? -errno : done;
 }
 
+/* Not SSL_has_pending: that counts half a record, of which the rest must come first. */
 bool stream_has_more(const struct stream *s)
 {
-    return s->ssl && SSL_has_pending(s->ssl);
+    return s->ssl && (s->read_ends || SSL_pending(s->ssl) > 0);
 }
 
 uint32_t stream_events(const struct stream *s, bool reads, bool writes)

@@ -796,7 +796,7 @@ static void use_frames(struct transport *t)
 /* Who is not listened to any more is read all the same, until the socket's end comes. */
 static void read_more(struct transport *t)
 {
-    uint8_t scrap[4096], *at = scrap;
+    uint8_t scrap[STREAM_READ_MIN], *at = scrap;
     size_t n = sizeof scrap;
     ssize_t got = t->muted ? 0 : frame_reader_room(&t->reader, &at, &n);
 
