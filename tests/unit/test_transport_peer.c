@@ -663,12 +663,12 @@ static void check_choked(struct rig *r, bool tls)
                 5);
         if (i % 50 == 0)
             transport_ping(r->transport);
-        peer_step(&r->peer, 1 + (random >> 16) % 30000);
+        peer_step(&r->peer, 1 + (random >> 16) % 16000);
         run_for(r, 1);
         parse(&s, r->peer.got, r->peer.got_len);
         assert_true(i < 20000);
     }
-    assert_true(s.pongs > 10);
+    assert_true(s.pongs >= 3);
     assert_true(s.pings >= 1);
     transport_close(r->transport, 1000, LINK_REASON_REQUESTED);
     for (int i = 0; !s.closes && i < 1000; i++) {
