@@ -709,6 +709,13 @@ static void refuse(struct transport *t, unsigned code, enum link_reason reason, 
     t->muted = true;
 }
 
+/* RFC 6455, 7.4: no other may stand in a close frame. */
+static bool is_close_code(unsigned code)
+{
+    return (code >= 1000 && code <= 1014 && code != 1004 && code != 1005 && code != 1006) ||
+           (code >= 3000 && code <= 4999);
+}
+
 static void on_close_frame(struct transport *t, const struct incoming *in)
 {
     unsigned code = in->len ? (unsigned)in->bytes[0] << 8 | in->bytes[1] : 0;
@@ -725,7 +732,8 @@ static void on_close_frame(struct transport *t, const struct incoming *in)
     t->state = ENDING;
     t->muted = true;
     if (!t->close_sent && !t->queue.frame_left && !t->stream.repeat && !t->urgent.len) {
-        t->close_code = code; /* said back; what waits is not sent any more */
+        /* said back; what waits is not sent any more */
+        t->close_code = !in->len || is_close_code(code) ? code : CLOSE_PROTOCOL;
         make_close(t);
         write_some(t);
     }

@@ -599,6 +599,43 @@ static void test_flood_that_nobody_hears(void **state)
     assert_int_equal(r->messages, 0);
 }
 
+/* ---- close frames of the server ---- */
+
+/* The code is told as it came, and said back if it may be. */
+static void test_close_codes(void **state)
+{
+    static const unsigned codes[][2] = {
+        {1000, 1000}, {1001, 1001}, {1003, 1003},  {1004, 1002}, {1005, 1002}, {1006, 1002},
+        {1007, 1007}, {1014, 1014}, {1015, 1002},  {2999, 1002}, {3000, 3000}, {4999, 4999},
+        {5000, 1002}, {999, 1002},  {65535, 1002}, {0, 1002},
+    };
+    struct rig *r = *state;
+
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
+        uint8_t close[] = {0x88, 2, (uint8_t)(codes[i][0] >> 8), (uint8_t)codes[i][0]};
+
+        open_rig(r, false);
+        say(&r->peer, close, sizeof close);
+        run_until(r, r->closed);
+        peer_step(&r->peer, SIZE_MAX);
+        assert_int_equal(r->end.reason, LINK_REASON_CLOSED);
+        assert_int_equal(r->end.close_code, codes[i][0]);
+        assert_int_equal(r->peer.got_len, 8);
+        const uint8_t *f = r->peer.got;
+        assert_int_equal(f[0], 0x88);
+        assert_int_equal(f[1], 0x82);
+        assert_int_equal((f[6] ^ f[2]) << 8 | (f[7] ^ f[3]), codes[i][1]);
+        peer_hang_up(&r->peer);
+    }
+    open_rig(r, false);
+    say(&r->peer, "\x88\x00", 2);
+    run_until(r, r->closed);
+    peer_step(&r->peer, SIZE_MAX);
+    assert_int_equal(r->end.close_code, 0);
+    assert_int_equal(r->peer.got_len, 6);
+    assert_memory_equal(r->peer.got, "\x88\x80", 2);
+}
+
 /* ---- what goes out ---- */
 
 /* Reads the frames of a client. */
@@ -654,7 +691,9 @@ static void check_choked(struct rig *r, bool tls)
     open_rig(r, tls);
     for (int i = 0; i < 40; i++)
         send_message(r, i % 4 == 0 ? 300000 : (size_t)i * 50 + 1);
-    for (int i = 0; s.messages < 40 || s.in_message; i++) {
+    for (int i = 0; i < 400; i++)
+        send_message(r, 8192 - 8); /* frames and TLS records end together */
+    for (int i = 0; s.messages < 440 || s.in_message; i++) {
         random = random * 1103515245 + 12345;
         if (i % 3 == 0)
             say(&r->peer,
@@ -870,6 +909,7 @@ int main(void)
         with_rig(test_flood),
         with_rig(test_flood_tls),
         with_rig(test_flood_that_nobody_hears),
+        with_rig(test_close_codes),
         with_rig(test_slow_server),
         with_rig(test_slow_server_tls),
         with_rig(test_quiet),
