@@ -819,7 +819,7 @@ static void read_more(struct transport *t)
         frame_reader_filled(&t->reader, (size_t)got);
         t->listener.alive(t->listener.self);
         use_frames(t);
-    } else if (got == -EPROTO &&
+    } else if (got == -EPROTO && t->stream.ssl && /* a plain socket may say so too: ICMPv6 */
                tls_failure(t->setup->tls, t->stream.ssl, t->tls_says, sizeof(t->tls_says))) {
         lose(t, LINK_REASON_TLS, t->tls_says);
     } else if (got != -EAGAIN) {
