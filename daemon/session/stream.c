@@ -64,6 +64,7 @@ int stream_handshake(struct stream *s)
 
     ERR_clear_error();
     errno = 0;
+    s->read_wants_out = false;
     r = SSL_do_handshake(s->ssl);
     if (r == 1)
         return 0;

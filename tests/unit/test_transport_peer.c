@@ -569,7 +569,7 @@ static void check_flood(struct rig *r, bool tls)
     run_for(r, 50);
     loop_hook_remove(r->loop, &f.hook);
     assert_true(r->messages > 1000);
-    assert_true(f.turns > 10 && f.turns < 20000);
+    assert_true(f.turns < f.most);
 }
 
 static void test_flood(void **state)
