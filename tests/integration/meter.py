@@ -42,8 +42,8 @@ class Thread:
         """The same, when it has done all that it was given: it waits for more. Timers apart, they stay so."""
 
         def at_rest():
-            counts = self.counts()
-            return counts if counts["sleeps"] == counts["wakes"] + 1 else None
+            counts, again = self.counts(), self.counts()  # one reading may lie across a turn
+            return again if again == counts and again["sleeps"] == again["wakes"] + 1 else None
 
         return until(at_rest, "the thread sleeps")
 

@@ -33,6 +33,9 @@ def metered(folder, server, imd):
         meter = Meter(folder)
         server.do("record", on=False)
         daemon = imd(server.url(), env=meter.env, **{**QUIET, **keys}).connected()
+        client = daemon.client()
+        client.call("outbox")  # the store answers when it has done all that a start asks of it
+        client.wait_stats(lambda stats: stats["clients"] == 1, "those who waited for the start are gone")
         return daemon, meter.thread(daemon.process.pid)
 
     return start
@@ -125,7 +128,6 @@ def send_answered_together(server, client, count):
 def test_the_meter_sees(metered):
     """What costs something: a client, and what it asks."""
     daemon, loop = metered(History="no")
-    daemon.client().wait_stats(lambda stats: stats["clients"] == 1, "those who waited for the start are gone")
     before = loop.asleep()
     client = daemon.client()
     client.call("hello")
