@@ -14,7 +14,7 @@ import pytest
 
 from client import Client
 from imctl import imctl_argv
-from patience import PATIENCE
+from patience import PATIENCE, SLOW
 from vitals import measures_memory, peak_rss
 
 MIB = 1 << 20
@@ -344,13 +344,13 @@ def test_lines_are_acked_in_order(server, bridge, imctl):
 
 # imctl goes on reading what imd says, and stops reading lines.
 def test_a_reader_that_stands_still(server, imd, start):
-    daemon = imd(server.url(), StallTimeout="300ms").connected()
+    daemon = imd(server.url(), StallTimeout=f"{300 * SLOW:.0f}ms").connected()
     count = 40000
     one = start(daemon.socket_path, "send", "--lines")
     writer = threading.Thread(target=lambda: one.put(b"hello\n" * count) or one.child.stdin.close())
     writer.start()
     server.wait("frames", min=16384)  # so many may be under way; from now on imctl can only wait
-    server.stays("accepted", 1, 1.5)
+    server.stays("accepted", 1, 1.5 * SLOW)
     out = one.child.stdout.read().decode().splitlines()
     writer.join()
     assert one.child.wait(PATIENCE) == 0, one.child.stderr.read()
