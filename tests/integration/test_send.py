@@ -196,6 +196,7 @@ def test_foreign_message_id_is_a_message(server, bridge):
     assert subscriber.event("MESSAGE").params["data"]["messageId"] == foreign
     # It acked nothing.
     assert waiting_sends(bridge) == 1
+    server.wait_frames(1)
     mine = server.messages()[0]["messageId"]
     server.push({"code": 0, "data": {"messageId": mine}})
     assert client.result(number) == {"code": 0, "data": {"messageId": mine}}
