@@ -212,14 +212,16 @@ static void drop_request(struct transport *t)
     t->request_len = t->request_sent = 0;
 }
 
-static void count_bytes(struct transport *t)
+static struct transport_counters with_connection(const struct transport *t)
 {
+    struct transport_counters c = t->ended;
     struct tcp_info info;
 
-    if (!tcp_look(t->stream.fd, &info))
-        return;
-    t->ended.bytes_in += info.tcpi_bytes_received;
-    t->ended.bytes_out += info.tcpi_bytes_sent - info.tcpi_bytes_retrans;
+    if (tcp_look(t->stream.fd, &info)) {
+        c.bytes_in += info.tcpi_bytes_received;
+        c.bytes_out += info.tcpi_bytes_sent - info.tcpi_bytes_retrans;
+    }
+    return c;
 }
 
 /* The socket goes at once, all else is told later. */
@@ -228,7 +230,7 @@ static void drop_connection(struct transport *t)
     if (t->stream.fd < 0)
         return;
     loop_source_remove(t->loop, &t->source);
-    count_bytes(t);
+    t->ended = with_connection(t);
     stream_close(&t->stream);
     drop_request(t);
 }
@@ -1058,12 +1060,5 @@ uint64_t transport_heard_ms(struct transport *t)
 
 struct transport_counters transport_counters(const struct transport *t)
 {
-    struct transport_counters c = t->ended;
-    struct tcp_info info;
-
-    if (tcp_look(t->stream.fd, &info)) {
-        c.bytes_in += info.tcpi_bytes_received;
-        c.bytes_out += info.tcpi_bytes_sent - info.tcpi_bytes_retrans;
-    }
-    return c;
+    return with_connection(t);
 }

@@ -47,7 +47,7 @@ struct transport_listener {
     /* A whole binary message; the bytes are valid during the call, see transport_take. */
     void (*message)(void *self, const uint8_t *bytes, size_t len);
     void (*text_message)(void *self, size_t len); /* a whole text message, content not kept */
-    void (*alive)(void *self);                    /* a piece of a message, or a pong, came; once a turn */
+    void (*alive)(void *self);                    /* something was read; before what it brought is told */
     void (*pong)(void *self);
     void (*drained)(void *self); /* what waited to be written has fallen below TRANSPORT_QUEUE_LOW */
 };
