@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <ftw.h>
 #include <inttypes.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -320,4 +321,15 @@ int64_t rig_now(void)
 
     clock_gettime(CLOCK_REALTIME, &t);
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+void rig_execute(struct rig *r, const char *sql)
+{
+    sqlite3 *db = NULL;
+    char path[128];
+
+    snprintf(path, sizeof(path), "%s/imd.db", r->state);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
 }

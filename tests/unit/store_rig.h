@@ -64,6 +64,9 @@ struct filter *rig_filter(const char *from, const char *type, const char *signal
 enum error rig_queue(struct rig *r, const char *id, int64_t expires_ms, struct storage_queue *out);
 const uint8_t *rig_frame(const char *id, size_t *len); /* what rig_queue queues under an id; static */
 struct storage_report rig_report(struct rig *r);
+
+/* In the database itself, while no store has it open. */
+void rig_execute(struct rig *r, const char *sql);
 int64_t rig_now(void);
 
 #endif

@@ -463,17 +463,6 @@ static void test_crash(void **state)
 
 /* ---- the version before ---- */
 
-static void execute(struct rig *r, const char *sql)
-{
-    sqlite3 *db = NULL;
-    char path[128];
-
-    snprintf(path, sizeof(path), "%s/imd.db", r->state);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(db);
-}
-
 static void test_migrated(void **state)
 {
     struct rig *r = *state;
@@ -482,7 +471,7 @@ static void test_migrated(void **state)
     for (unsigned i = 0; i < 50; i++)
         assert_int_equal(rig_append(r, 100, 1), ERROR_NONE);
     rig_stop(r);
-    execute(r, "DROP TABLE line_file; PRAGMA user_version = 1");
+    rig_execute(r, "DROP TABLE line_file; PRAGMA user_version = 1");
     assert_int_equal(rig_start(r), 0);
     check_told(r, 5000, 0);
     assert_int_equal(rig_append(r, LARGE, 1), ERROR_NONE);

@@ -543,17 +543,6 @@ static void test_lock(void **state)
     store_free(other, seq);
 }
 
-static void execute(struct rig *r, const char *sql)
-{
-    sqlite3 *db = NULL;
-    char path[128];
-
-    snprintf(path, sizeof(path), "%s/imd.db", r->state);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(db);
-}
-
 static void test_newer(void **state)
 {
     struct rig *r = *state;
@@ -562,7 +551,7 @@ static void test_newer(void **state)
     assert_int_equal(rig_start(r), 0);
     assert_int_equal(rig_append(r, 10, 1), ERROR_NONE);
     rig_stop(r);
-    execute(r, "UPDATE meta SET value = 3 WHERE key = 'version'; PRAGMA user_version = 3");
+    rig_execute(r, "UPDATE meta SET value = 3 WHERE key = 'version'; PRAGMA user_version = 3");
     take_images(r, before);
     assert_int_equal(rig_start(r), -ENOTSUP);
     assert_non_null(strstr(r->why, "was made by a newer imd"));
