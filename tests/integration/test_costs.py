@@ -11,6 +11,7 @@ import msgpack
 import pytest
 
 from meter import Meter, allocations, calls
+from patience import until
 from vitals import is_instrumented
 
 pytestmark = pytest.mark.skipif(is_instrumented(), reason="a sanitizer or wrapper has an allocator of its own")
@@ -203,6 +204,22 @@ def test_history(server, metered, push):
     assert cost["eventfd_write"] <= batches
     if push is push_singly:
         assert cost["client_writes"] == SUBSCRIBERS * MESSAGES and cost["server_reads"] == MESSAGES
+
+
+def test_batches_are_recycled(server, metered):
+    """While the disk keeps up, the one that there is goes round."""
+    daemon, loop = metered()
+    subscriber = daemon.subscriber()
+
+    def push_and_store(count):
+        for _ in range(count):
+            answers = loop.counts()["eventfd_read"]
+            push_singly(server, [subscriber], 1)
+            until(lambda: loop.counts()["eventfd_read"] > answers, "the store has given the batch back")
+
+    push_and_store(2)
+    cost = loop.cost(lambda: push_and_store(10))
+    assert allocations(cost) == {}
 
 
 # Sends
