@@ -6,6 +6,7 @@
  */
 #include "config.h"
 #include "dispatcher.h"
+#include "fdstore.h"
 #include "hub.h"
 #include "link.h"
 #include "listener.h"
@@ -24,11 +25,13 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 #include <time.h>
 
 #define SHUTDOWN_MS 5000 /* how long SIGTERM waits for the server's answers */
+#define KEEPING_MS 1000  /* how long the service manager may take, at the end, to take what it is to keep */
 #define RANDOM_WORDS 64  /* drawn from the kernel at a time */
 
 struct daemon {
@@ -44,6 +47,14 @@ struct daemon {
     struct dispatcher *dispatcher;
     struct netwatch *netwatch;
     struct listener listener;
+    struct descriptors {
+        char **names; /* of all that came, in order */
+        int count, listening;
+        struct hub_descriptor *hub;
+        size_t hub_count;
+    } descriptors; /* from the service manager */
+    struct fdstore *fdstore;
+    struct hub_numbers left; /* by the process before */
     struct loop_hook due, arm;
     struct sd_event_source *timer;
     uint64_t armed_ms; /* what the timer is set to; UINT64_MAX: nothing */
@@ -296,6 +307,7 @@ static struct hub_options hub_options_of(const struct daemon *d)
         .stall_timeout_ms = c->stall_timeout_ms,
         .history = c->history,
         .outbox_expires_ms = c->outbox_expires_ms,
+        .fdstore = d->fdstore,
     };
 }
 
@@ -311,6 +323,8 @@ static struct store_options store_options_of(const struct daemon *d)
         .outbox_max = c->outbox_max,
         .outbox_keep_ms = c->outbox_keep_ms,
         .attachments_max = c->attachments_max,
+        .given = d->left.last,
+        .at_hand = d->left.first,
     };
 }
 
@@ -408,6 +422,7 @@ static int on_terminate(sd_event_source *s, const struct signalfd_siginfo *si, v
     log_notice("stopping");
     sd_notify(0, "STOPPING=1");
     hub_stop_accepting(d->hub);
+    hub_leave(d->hub);
     listener_close(&d->listener);
     d->stop_ms = loop_now_ms(d->loop) + SHUTDOWN_MS;
     dispatcher_stop(d->dispatcher);
@@ -535,9 +550,11 @@ static int make_hub(struct daemon *d)
                      .pause = link_pause};
     int r = hub_new(&d->hub, d->loop, &o);
 
-    if (r == 0)
-        hub_set_link(d->hub, &l);
-    return r;
+    if (r < 0)
+        return r;
+    hub_set_link(d->hub, &l);
+    d->left = hub_inherit(d->hub, d->descriptors.hub, d->descriptors.hub_count);
+    return 0;
 }
 
 /* What is not for want of disk is a mistake in the way it is run: then it does not start. */
@@ -546,15 +563,15 @@ static int open_store(struct daemon *d)
     struct store_options o = store_options_of(d);
     struct dispatcher_options dispatcher = dispatcher_options_of(d->config);
     char why[512];
-    uint64_t seq;
-    int r = store_new(&d->store, d->loop, &o, hub_storage_listener(d->hub), &seq, why, sizeof why);
+    uint64_t seq, stored;
+    int r = store_new(&d->store, d->loop, &o, hub_storage_listener(d->hub), &seq, &stored, why, sizeof why);
 
     if (r < 0) {
         fprintf(stderr, "imd: %s\n", why);
         return r;
     }
     d->storage = store_storage(d->store);
-    hub_set_storage(d->hub, &d->storage, seq);
+    hub_set_storage(d->hub, &d->storage, seq, stored);
     session_set_storage(d->session, &d->storage);
     return dispatcher_new(&d->dispatcher, &dispatcher, d->session, &d->storage, hub_listener(d->hub));
 }
@@ -579,10 +596,58 @@ static int watch_process(struct daemon *d)
     return r < 0 ? r : 0;
 }
 
+/* A listening socket, or what an earlier process gave to the manager to keep. */
+static int sort_descriptor(struct descriptors *all, int fd, const char *name)
+{
+    if (strncmp(name, "imd-", 4) == 0) {
+        all->hub[all->hub_count++] = (struct hub_descriptor){fd, name};
+        return 0;
+    }
+    if (all->listening >= 0 || sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) <= 0)
+        return -ENOTSOCK;
+    all->listening = fd;
+    return 0;
+}
+
+static int take_descriptors(struct descriptors *all)
+{
+    int r = 0, n = sd_listen_fds_with_names(1, &all->names);
+
+    if (n <= 0)
+        return n;
+    all->count = n;
+    all->hub = calloc((size_t)n, sizeof *all->hub);
+    if (!all->hub)
+        return -ENOMEM;
+    for (int i = 0; i < n && r == 0; i++)
+        r = sort_descriptor(all, SD_LISTEN_FDS_START + i, all->names[i]);
+    return r;
+}
+
+static void descriptors_deinit(struct descriptors *all)
+{
+    for (int i = 0; i < all->count; i++)
+        free(all->names[i]);
+    free(all->names);
+    free(all->hub);
+}
+
+/* Connections can outlive the process where the socket is the manager's. */
+static int make_fdstore(struct daemon *d)
+{
+    const char *socket = getenv("NOTIFY_SOCKET");
+
+    return d->descriptors.listening >= 0 && socket ? fdstore_new(&d->fdstore, d->loop, socket) : 0;
+}
+
 static int make_rooms(struct daemon *d)
 {
     int r = loop_new(&d->loop);
 
+    if (r == 0)
+        r = take_descriptors(&d->descriptors);
+    if (r == 0)
+        r = make_fdstore(d);
     if (r < 0)
         return r;
     d->due.turn = hook_due;
@@ -601,11 +666,14 @@ static int make_rooms(struct daemon *d)
 
 static int open_listener(struct daemon *d)
 {
-    int r = d->options.socket ? listener_open(&d->listener, d->options.socket) : -ENOENT;
+    int handed_over = d->descriptors.listening;
+    int r = d->options.socket || handed_over >= 0
+                ? listener_open(&d->listener, d->options.socket, handed_over)
+                : -ENOENT;
 
     if (r == -EADDRINUSE)
         fprintf(stderr, "imd: %s: another imd serves this socket\n", d->options.socket);
-    else if (!d->options.socket)
+    else if (r == -ENOENT && !d->options.socket)
         fprintf(stderr, "imd: no place for the socket: set XDG_RUNTIME_DIR or give --socket\n");
     else if (r < 0)
         fail(d->options.socket, r);
@@ -616,11 +684,14 @@ static int serve(struct daemon *d)
 {
     int r;
 
+    hub_resume(d->hub);
     session_connect(d->session, now_of(d));
     sd_notify(0, "READY=1");
     log_notice("account %s: serving %s", d->options.account,
                d->listener.path[0] ? d->listener.path : "systemd's socket");
     r = loop_run(d->loop);
+    if (d->fdstore)
+        fdstore_finish(d->fdstore, KEEPING_MS);
     return r < 0 ? fail("loop", r) : 0;
 }
 
@@ -682,6 +753,8 @@ static void deinit(struct daemon *d)
     dispatcher_free(d->dispatcher);
     session_free(d->session);
     hub_free(d->hub);
+    fdstore_free(d->fdstore);
+    descriptors_deinit(&d->descriptors);
     loop_free(d->loop);
     config_free(d->config);
     options_deinit(&d->options);
@@ -709,7 +782,7 @@ static int with_config(struct daemon *d)
 
 int main(int argc, char **argv)
 {
-    struct daemon d = {.listener.fd = -1, .armed_ms = UINT64_MAX};
+    struct daemon d = {.listener.fd = -1, .descriptors.listening = -1, .armed_ms = UINT64_MAX};
     char error[256];
     int status = EXIT_SUCCESS;
     int r = options_parse(&d.options, argc, argv, error, sizeof error);

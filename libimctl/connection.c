@@ -40,7 +40,7 @@ int imctl_open_fd(int fd, struct imctl **out)
     c->end = &c->first;
     c->events_end = &c->events;
     writer_init(&c->out);
-    line_reader_init(&c->reader, LINE_MAX_BYTES);
+    line_reader_init(&c->reader, LINE_MAX_BYTES, NULL);
     *out = c;
     return 0;
 }

@@ -57,7 +57,11 @@ void event_write_head(struct json_writer *w, enum event_kind kind);
 
 /* A whole GAP line. Reasons: imd-protocol(7), "EVENTS". At most EVENT_GAP_MAX bytes. */
 #define EVENT_GAP_MAX 192
+#define EVENT_GAP_REASON_MAX 16
 void event_write_gap(struct json_writer *w, uint64_t from, uint64_t to, const char *reason);
+
+/* The last number that a whole line speaks of: its seq, or the end of its GAP; 0: it has none. */
+uint64_t event_line_seq(const char *line, size_t len);
 
 #define GAP_OVERRUN "overrun"       /* read too slowly, and there is no history */
 #define GAP_PRUNED "pruned"         /* older than the history goes back */

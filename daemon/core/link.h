@@ -22,6 +22,8 @@ struct scan;         /* a scanned request line, see scan.h */
 /* Whoever waits for the server's answer: the first member of something of his. */
 struct link_call {
     void (*answered)(struct link_call *c, const struct link_answer *a);
+    char message_id[MESSAGE_ID_MAX]; /* of what was sent; written by `send` and `send_composed` */
+    size_t message_id_len;
 };
 
 /* A send as the hub hands it over. */

@@ -5,6 +5,7 @@
  */
 #include "client.h"
 
+#include "arena.h"
 #include "log.h"
 #include "passed.h"
 #include "request.h"
@@ -24,32 +25,29 @@
 /* A larger buffer is no spare. The answers that one read of the server's brings, to one client, fit. */
 #define OUT_KEEP DELIVERY_BYTES
 
-/* A buffer, as it lies among the spares. */
-struct reply_spare {
-    struct reply_spare *next;
-    size_t capacity;
-};
-
 static void client_ready(struct loop_source *source, uint32_t events);
 
-struct client *client_new(struct hub *h, int fd, uid_t uid, gid_t gid)
+struct client *client_new(struct hub *h, int fd, uid_t uid, gid_t gid, struct kept_client *kept)
 {
     struct client *c = calloc(1, sizeof *c);
 
-    if (!c) {
+    if (c && !kept)
+        kept = kept_client_new(h);
+    if (!c || !kept) {
+        free(c);
         close(fd);
         return NULL;
     }
     c->hub = h;
+    c->kept = kept;
     c->fd = fd;
     c->uid = uid;
     c->gid = gid;
-    line_reader_init(&c->reader, h->options.max_line);
     c->progress_ms = loop_now_ms(h->loop);
     c->source.ready = client_ready;
     if (loop_source_add(h->loop, &c->source, fd, EPOLLIN) < 0) {
+        kept_client_free(h, kept);
         close(fd);
-        line_reader_deinit(&c->reader);
         free(c);
         return NULL;
     }
@@ -58,16 +56,15 @@ struct client *client_new(struct hub *h, int fd, uid_t uid, gid_t gid)
 
 void client_forget_consumer(struct client *c)
 {
-    free(c->consumer);
-    free(c->opening);
-    c->consumer = c->opening = NULL;
+    arena_release(c->hub->arena, c->kept->consumer);
+    arena_release(c->hub->arena, c->opening);
+    c->kept->consumer = c->opening = NULL;
 }
 
 void client_free(struct client *c)
 {
-    line_reader_deinit(&c->reader);
-    subscriber_deinit(&c->subscriber);
-    free(c->out.bytes);
+    if (!c->left)
+        kept_client_free(c->hub, c->kept);
     free(c);
 }
 
@@ -88,14 +85,28 @@ void client_close(struct client *c, const char *why)
     if (why)
         log_limited(LOG_WARNING, "client of uid %u disconnected: %s", (unsigned)c->uid, why);
     loop_source_remove(c->hub->loop, &c->source);
+    c->left = c->stored && c->hub->leaving;
+    if (!c->left) {
+        kept_forget(c);
+        client_forget_consumer(c);
+    }
     close(c->fd);
-    client_forget_consumer(c);
     passed_drop(c);
     replay_end(c);
     for (struct call *call = c->calls; call; call = call->next)
         call->client = NULL;
     c->calls = NULL;
     hub_client_gone(c->hub, c);
+}
+
+static void out_give_back(struct hub *h, struct replies *o);
+
+static void out_drop(struct client *c)
+{
+    struct replies *o = c->kept->out;
+
+    c->kept->out = NULL;
+    out_give_back(c->hub, o);
 }
 
 /* Nobody reads it any more. The source goes because a hang-up cannot be masked: it would wake every turn. */
@@ -107,15 +118,16 @@ static void mark_gone(struct client *c)
     loop_source_remove(c->hub->loop, &c->source);
     client_forget_consumer(c);
     replay_end(c);
-    subscriber_deinit(&c->subscriber);
-    c->out.start = c->out.end = 0;
+    subscriber_deinit(&c->kept->subscriber);
+    kept_filter(c->hub, c->kept, NULL);
+    out_drop(c);
 }
 
 /* It will ask nothing more: stay only while there is something to do for it, or to tell it. */
 static void close_if_done(struct client *c)
 {
-    bool waiting =
-        c->calls || client_replies(c) || c->subscriber.kinds || subscriber_mid_line(&c->subscriber);
+    bool waiting = c->calls || client_replies(c) || c->kept->subscriber.kinds ||
+                   subscriber_mid_line(&c->kept->subscriber);
 
     if (c->eof && !c->throttled && (c->gone || !waiting))
         client_close(c, NULL);
@@ -123,9 +135,9 @@ static void close_if_done(struct client *c)
 
 static void arm(struct client *c)
 {
-    uint32_t events = (c->eof || c->throttled ? 0 : EPOLLIN) | (c->blocked ? EPOLLOUT : 0);
+    uint32_t events = (c->eof || c->throttled || c->hub->leaving ? 0 : EPOLLIN) | (c->blocked ? EPOLLOUT : 0);
 
-    if (!c->closed && !c->gone && loop_source_arm(c->hub->loop, &c->source, events) < 0)
+    if (!c->closed && !c->gone && c->source.fd >= 0 && loop_source_arm(c->hub->loop, &c->source, events) < 0)
         client_close(c, "cannot be watched");
 }
 
@@ -141,79 +153,87 @@ static size_t replies_max(const struct client *c)
 }
 
 /* An idle client has no buffer, and one that is answered costs no malloc. */
-static void out_borrow(struct outbox *o, struct reply_spares *s)
+static struct replies *out_borrow(struct hub *h)
 {
-    struct reply_spare *spare = s->first;
+    struct replies *o = h->reply_spares.first;
 
-    if (o->bytes || !spare)
+    if (o) {
+        h->reply_spares.first = o->next;
+        h->reply_spares.bytes -= o->capacity;
+    }
+    return o;
+}
+
+static void out_give_back(struct hub *h, struct replies *o)
+{
+    struct reply_spares *s = &h->reply_spares;
+
+    if (!o)
         return;
-    s->first = spare->next;
-    s->bytes -= spare->capacity;
-    o->capacity = spare->capacity;
-    o->bytes = (char *)spare;
-}
-
-static void out_give_back(struct outbox *o, struct reply_spares *s)
-{
-    struct reply_spare *spare = (struct reply_spare *)(void *)o->bytes;
-
     if (o->capacity > OUT_KEEP || s->bytes + o->capacity > SPARES_MAX) {
-        free(o->bytes);
-    } else if (o->bytes) {
-        *spare = (struct reply_spare){.next = s->first, .capacity = o->capacity};
-        s->first = spare;
-        s->bytes += o->capacity;
+        arena_release(h->arena, o);
+        return;
     }
-    *o = (struct outbox){0};
+    o->end = o->start = 0;
+    o->next = s->first;
+    s->first = o;
+    s->bytes += o->capacity;
 }
 
-void reply_spares_free(struct reply_spares *s)
+void reply_spares_free(struct hub *h)
 {
-    struct reply_spare *spare;
+    struct replies *o;
 
-    while ((spare = s->first)) {
-        s->first = spare->next;
-        free(spare);
+    while ((o = h->reply_spares.first)) {
+        h->reply_spares.first = o->next;
+        arena_release(h->arena, o);
     }
 }
 
+static struct replies *out_make(struct hub *h, size_t capacity)
+{
+    struct replies *o = arena_take(h->arena, sizeof *o + capacity);
+
+    if (o)
+        o->capacity = capacity;
+    return o;
+}
+
+/* What waits, and the line that is being written behind it, in a larger buffer. */
 static bool out_grow(struct json_writer *w, size_t need)
 {
     struct client *c = w->owner;
-    struct outbox *o = &c->out;
-    size_t text = json_writer_length(w), base = o->end;
-    size_t capacity = o->capacity ? o->capacity : OUT_CAPACITY;
-    char *bytes;
+    struct replies *o = c->kept->out, *larger;
+    size_t text = json_writer_length(w), waiting = client_replies(c);
+    size_t capacity = o ? o->capacity : OUT_CAPACITY;
 
-    if (base - o->start + text + need > replies_max(c))
+    if (waiting + text + need > replies_max(c))
         return false;
-    if (o->start > capacity / 2) { /* what was written makes room */
-        memmove(o->bytes, o->bytes + o->start, base - o->start + text);
-        base = o->end -= o->start;
-        o->start = 0;
-    }
-    while (capacity < base + text + need)
+    while (capacity < waiting + text + need)
         capacity *= 2;
-    bytes = realloc(o->bytes, capacity);
-    if (!bytes)
+    larger = out_make(c->hub, capacity);
+    if (!larger)
         return false;
-    o->bytes = bytes;
-    o->capacity = capacity;
-    w->base = bytes + base;
+    if (o)
+        memcpy(larger->bytes, o->bytes + o->start, waiting + text);
+    larger->end = waiting;
+    arena_order();
+    c->kept->out = larger;
+    arena_release(c->hub->arena, o);
+    w->base = larger->bytes + waiting;
     w->at = w->base + text;
-    w->end = bytes + capacity;
+    w->end = larger->bytes + capacity;
     return true;
 }
 
 /* A line into the client's own bytes; written with the writer that this gives, finished by line_end. */
 static struct json_writer *line_begin(struct client *c)
 {
-    struct outbox *o = &c->out;
+    struct replies *o = c->kept->out;
 
-    if (o->start == o->end)
-        o->start = o->end = 0;
-    out_borrow(o, &c->hub->reply_spares);
-    json_writer_init(&c->writer, o->bytes ? o->bytes + o->end : NULL, o->capacity - o->end);
+    if (!o)
+        o = c->kept->out = out_borrow(c->hub);
+    json_writer_init(&c->writer, o ? o->bytes + o->end : NULL, o ? o->capacity - o->end : 0);
     c->writer.grow = out_grow;
     c->writer.owner = c;
     return &c->writer;
@@ -221,10 +241,11 @@ static struct json_writer *line_begin(struct client *c)
 
 static void line_end(struct client *c)
 {
+    arena_order();
     if (c->writer.failed)
         client_close(c, "it does not read its replies");
     else
-        c->out.end += json_writer_length(&c->writer);
+        c->kept->out->end += json_writer_length(&c->writer);
 }
 
 struct json_writer *client_reply_begin(struct client *c, const char *id, size_t id_len)
@@ -244,6 +265,7 @@ void client_reply_end(struct client *c)
 {
     json_literal(&c->writer, "}\n");
     line_end(c);
+    c->kept->answered++;
     hub_mark_dirty(c->hub, c);
 }
 
@@ -252,34 +274,36 @@ void client_reply_end(struct client *c)
 /* Before it goes on behind what it missed, it is told of that. */
 static void announce_missed(struct client *c)
 {
-    struct subscriber *s = &c->subscriber;
+    struct subscriber *s = &c->kept->subscriber;
 
     if (s->gap_from) {
         event_write_gap(line_begin(c), s->gap_from, s->gap_to, s->gap_reason);
         c->hub->counters.gaps++;
-        s->gap_from = s->gap_to = 0;
         line_end(c);
+        s->gap_from = s->gap_to = 0;
     }
     if (s->outbox_missed && !c->closed) {
         event_write_gap(line_begin(c), 0, 0, GAP_OUTBOX);
         c->hub->counters.gaps++;
-        s->outbox_missed = false;
         line_end(c);
+        s->outbox_missed = false;
     }
     if (s->status_missed && !c->closed) {
         hub_write_status_event(c->hub, line_begin(c));
-        s->status_missed = false;
         line_end(c);
+        s->status_missed = false;
     }
 }
 
 static void out_take(struct client *c, size_t n)
 {
-    struct outbox *o = &c->out;
+    struct replies *o = c->kept->out;
 
+    if (!o)
+        return;
     o->start += n;
-    if (o->start == o->end && o->bytes)
-        out_give_back(o, &c->hub->reply_spares);
+    if (o->start == o->end)
+        out_drop(c);
 }
 
 static void count_delivery(struct client *c, size_t bytes, uint32_t lines)
@@ -293,7 +317,7 @@ static void count_delivery(struct client *c, size_t bytes, uint32_t lines)
 /* It wants whole runs of the ring, and nothing else waits for it. */
 static bool takes_shared(const struct client *c)
 {
-    const struct subscriber *s = &c->subscriber;
+    const struct subscriber *s = &c->kept->subscriber;
 
     return s->kinds && !s->filter && !s->parked && !subscriber_mid_line(s) && !client_replies(c);
 }
@@ -301,11 +325,13 @@ static bool takes_shared(const struct client *c)
 static const struct delivery *gather(struct client *c, struct delivery *of_its_own)
 {
     struct shared_delivery *shared = &c->hub->shared;
-    struct subscriber *s = &c->subscriber;
-    const struct ring *r = &c->hub->ring;
+    struct subscriber *s = &c->kept->subscriber;
+    const struct ring *r = &c->hub->kept->ring;
 
     if (!takes_shared(c)) {
-        subscriber_gather(s, r, c->out.bytes + c->out.start, client_replies(c), of_its_own);
+        const struct replies *o = c->kept->out;
+
+        subscriber_gather(s, r, o ? o->bytes + o->start : NULL, client_replies(c), of_its_own);
         return of_its_own;
     }
     if (!shared->valid || shared->cursor != s->cursor || shared->head != r->head ||
@@ -319,7 +345,7 @@ static const struct delivery *gather(struct client *c, struct delivery *of_its_o
     return &shared->delivery;
 }
 
-static ssize_t write_delivery(int fd, const struct delivery *d)
+static ssize_t write_plain(int fd, const struct delivery *d)
 {
     struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)d->iov, .msg_iovlen = d->count};
     ssize_t n;
@@ -331,6 +357,45 @@ static ssize_t write_delivery(int fd, const struct delivery *d)
     return n;
 }
 
+/* The number of bytes is noted where it is kept, by the kernel. */
+static ssize_t write_noted(int fd, const struct delivery *d, struct mmsghdr *m)
+{
+    int n;
+
+    m->msg_hdr = (struct msghdr){.msg_iov = (struct iovec *)(uintptr_t)d->iov, .msg_iovlen = d->count};
+    do
+        n = sendmmsg(fd, m, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? n : (ssize_t)m->msg_len;
+}
+
+static void note_writing(struct client *c, const struct delivery *d)
+{
+    struct kept_writing *w = &c->hub->kept->writing;
+
+    w->before = c->kept->subscriber;
+    w->start = c->kept->out ? c->kept->out->start : 0;
+    w->own = d->own;
+    w->message.msg_len = 0;
+    arena_order();
+    w->slot = c->kept->slot;
+    arena_order();
+}
+
+static ssize_t write_delivery(struct client *c, const struct delivery *d)
+{
+    if (c->kept->slot == KEPT_NONE)
+        return write_plain(c->fd, d);
+    note_writing(c, d);
+    return write_noted(c->fd, d, &c->hub->kept->writing.message);
+}
+
+static void written(struct client *c)
+{
+    arena_order();
+    c->hub->kept->writing.slot = KEPT_NONE;
+}
+
 /* One write. Returns whether all of it went and there may be more. */
 static bool write_once(struct client *c)
 {
@@ -340,17 +405,18 @@ static bool write_once(struct client *c)
     uint32_t lines;
 
     if (!d->total) {
-        c->subscriber.cursor = d->end;
+        c->kept->subscriber.cursor = d->end;
         return false;
     }
-    n = write_delivery(c->fd, d);
+    n = write_delivery(c, d);
+    if (n > 0) {
+        out_take(c, subscriber_advance(&c->kept->subscriber, &c->hub->kept->ring, d, (size_t)n, &lines));
+        count_delivery(c, (size_t)n, lines);
+    }
+    written(c);
     if (n < 0 && errno != EAGAIN && errno != ENOBUFS) {
         mark_gone(c);
         return false;
-    }
-    if (n > 0) {
-        out_take(c, subscriber_advance(&c->subscriber, &c->hub->ring, d, (size_t)n, &lines));
-        count_delivery(c, (size_t)n, lines);
     }
     c->blocked = n < (ssize_t)d->total;
     return !c->blocked;
@@ -359,13 +425,13 @@ static bool write_once(struct client *c)
 /* What is to be written next is made ready; false: nothing is. */
 static bool something_waits(struct client *c)
 {
-    struct subscriber *s = &c->subscriber;
+    struct subscriber *s = &c->kept->subscriber;
 
     if (s->parked && !subscriber_mid_line(s) && !client_replies(c))
         replay_step(c); /* a page goes before replies: never before the answer that it belongs to */
     if (s->gap_from || s->status_missed || s->outbox_missed)
         announce_missed(c);
-    return !c->closed && (client_replies(c) || subscriber_waiting(s, &c->hub->ring));
+    return !c->closed && (client_replies(c) || subscriber_waiting(s, &c->hub->kept->ring));
 }
 
 static void read_the_last(struct client *c);
@@ -397,7 +463,33 @@ static bool must_throttle(const struct client *c)
     const struct hub *h = c->hub;
 
     return c->loading || client_replies(c) > CLIENT_REPLIES_HIGH ||
-           (c->sends && h->link.congested(h->link.self)) || (c->stores && hub_store_is_behind(h));
+           (c->kept->sends && h->link.congested(h->link.self)) || (c->kept->stores && hub_store_is_behind(h));
+}
+
+/* A request is noted before it is begun: if that is all that is left of it, the next process says so. */
+static void note_request(struct client *c)
+{
+    struct kept_request *k = &c->hub->kept->request;
+
+    k->start = c->kept->reader.start;
+    k->line = NULL;
+    k->answered = c->kept->answered;
+    arena_order();
+    k->slot = c->kept->slot;
+    arena_order();
+}
+
+static void handle_line(struct client *c, const char *line, size_t len, struct passed *passed)
+{
+    struct kept_request *k = &c->hub->kept->request;
+
+    k->len = len;
+    arena_order();
+    k->line = line;
+    arena_order();
+    request_handle(c->hub, c, line, len, passed);
+    arena_order();
+    k->slot = KEPT_NONE;
 }
 
 static void handle_lines(struct client *c)
@@ -413,48 +505,84 @@ static void handle_lines(struct client *c)
             set_throttled(c, true);
             return;
         }
-        r = line_reader_next(&c->reader, &line, &len);
+        note_request(c);
+        r = line_reader_next(&c->kept->reader, &line, &len);
         if (r == LINE_NONE) {
-            if (c->passed && c->reader.skipping)
+            if (c->passed && c->kept->reader.skipping)
                 passed_drop(c);
+            c->hub->kept->request.slot = KEPT_NONE;
             return;
         }
         passed = c->passed ? passed_of_line(c) : NULL;
         if (r == LINE_TOO_LONG) {
+            c->hub->kept->request.slot = KEPT_NONE;
             request_too_long(c->hub, c);
             passed_discard(passed);
         } else {
-            request_handle(c->hub, c, line, len, passed);
+            handle_line(c, line, len, passed);
         }
     }
 }
 
-static void read_once(struct client *c)
+/* As in writing. */
+static ssize_t receive(struct client *c, struct mmsghdr *m)
 {
-    struct passed_room descriptors;
-    struct iovec room;
-    struct msghdr m = {.msg_iov = &room, .msg_iovlen = 1};
+    struct kept_reading *r = &c->hub->kept->reading;
+    bool noted = c->kept->slot != KEPT_NONE;
     ssize_t n;
 
-    line_reader_borrow(&c->reader, &c->hub->line_spare);
-    if (line_reader_room(&c->reader, (char **)&room.iov_base, &room.iov_len) < 0) {
+    if (noted) {
+        r->before = c->kept->reader.filled;
+        r->received = c->kept->received;
+        r->message = *m;
+        m = &r->message;
+        arena_order();
+        r->slot = c->kept->slot;
+        arena_order();
+    }
+    do
+        n = noted ? recvmmsg(c->fd, m, 1, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, NULL)
+                  : recvmsg(c->fd, &m->msg_hdr, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    while (n < 0 && errno == EINTR);
+    return noted && n > 0 ? (ssize_t)m->msg_len : n;
+}
+
+static void received(struct client *c, const struct msghdr *m, size_t n)
+{
+    c->kept->received += n;
+    line_reader_filled(&c->kept->reader, n);
+    if (m->msg_controllen || m->msg_flags & MSG_CTRUNC) {
+        c->kept->passed = c->kept->received;
+        passed_take(c, m);
+    }
+    arena_order();
+    c->hub->kept->reading.slot = KEPT_NONE;
+}
+
+static void read_once(struct client *c)
+{
+    struct line_reader *reader = &c->kept->reader;
+    struct passed_room descriptors;
+    struct iovec room;
+    struct mmsghdr m = {.msg_hdr = {.msg_iov = &room, .msg_iovlen = 1}};
+    ssize_t n;
+
+    line_reader_borrow(reader, &c->hub->line_spare);
+    if (line_reader_room(reader, (char **)&room.iov_base, &room.iov_len) < 0) {
         client_close(c, "no memory for its request");
         return;
     }
-    passed_prepare(c, &m, &descriptors);
-    do
-        n = recvmsg(c->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
+    passed_prepare(c, &m.msg_hdr, &descriptors);
+    n = receive(c, &m);
     if (n > 0) {
-        c->received += (size_t)n;
-        line_reader_filled(&c->reader, (size_t)n);
-        if (m.msg_controllen || m.msg_flags & MSG_CTRUNC)
-            passed_take(c, &m);
+        received(c, c->kept->slot == KEPT_NONE ? &m.msg_hdr : &c->hub->kept->reading.message.msg_hdr,
+                 (size_t)n);
         handle_lines(c);
-    } else if (n == 0 || errno != EAGAIN || c->gone) {
-        c->eof = true;
+    } else {
+        c->hub->kept->reading.slot = KEPT_NONE;
+        c->eof = c->eof || n == 0 || errno != EAGAIN || c->gone;
     }
-    line_reader_give_back(&c->reader, &c->hub->line_spare);
+    line_reader_give_back(reader, &c->hub->line_spare);
 }
 
 /* A client that is gone may have left requests behind, which are done all the same. */
@@ -466,10 +594,10 @@ static void read_the_last(struct client *c)
 
 void client_resume(struct client *c)
 {
-    if (c->closed || !c->throttled || must_throttle(c))
+    if (c->closed || !c->throttled || c->hub->leaving || must_throttle(c))
         return;
     handle_lines(c);
-    line_reader_give_back(&c->reader, &c->hub->line_spare);
+    line_reader_give_back(&c->kept->reader, &c->hub->line_spare);
     if (c->gone)
         read_the_last(c);
     if (c->closed)
@@ -478,14 +606,29 @@ void client_resume(struct client *c)
     arm(c);
 }
 
+void client_resume_later(struct client *c)
+{
+    set_throttled(c, true);
+    hub_mark_dirty(c->hub, c);
+}
+
+void client_unwatch(struct client *c)
+{
+    arm(c);
+}
+
 static void client_ready(struct loop_source *source, uint32_t events)
 {
     struct client *c = (struct client *)source; /* its first member */
 
+    if (events & (EPOLLHUP | EPOLLERR) && c->hub->leaving) {
+        loop_source_remove(c->hub->loop, &c->source); /* it may have left requests behind, for the next */
+        return;
+    }
     if (events & (EPOLLHUP | EPOLLERR)) {
         mark_gone(c);
         read_the_last(c);
-    } else if (events & EPOLLIN && !c->throttled) {
+    } else if (events & EPOLLIN && !c->throttled && !c->hub->leaving) {
         read_once(c);
     }
     if (!c->closed && events & EPOLLOUT && !c->gone) {

@@ -2,6 +2,7 @@
 #ifndef IMD_CLIENT_H
 #define IMD_CLIENT_H
 
+#include "kept.h"
 #include "line.h"
 #include "link.h"
 #include "loop.h"
@@ -24,7 +25,9 @@ struct call {
     struct hub *hub;
     struct client *client; /* NULL: it has gone */
     struct call *prev, *next;
+    bool taken;      /* else free */
     bool stored;     /* waits for the store */
+    uint32_t slot;   /* of its client, see kept.h */
     size_t bytes;    /* which it has in memory for that */
     uint16_t id_len; /* 0: a notification, never answered */
     char id[REQUEST_ID_MAX];
@@ -32,35 +35,30 @@ struct call {
 
 /* Buffers for replies that no client needs at the moment. */
 struct reply_spares {
-    struct reply_spare *first;
+    struct replies *first;
     size_t bytes;
 };
-void reply_spares_free(struct reply_spares *s);
-
-/* Replies that wait to be written; without a buffer while there are none. */
-struct outbox {
-    char *bytes;
-    size_t start, end, capacity;
-};
+void reply_spares_free(struct hub *h);
 
 struct client {
     struct loop_source source;
     struct hub *hub;
-    struct client *prev, *next; /* all clients */
-    struct client *dirty_next;  /* those with replies to write at the end of the turn */
-    struct client *grave_next;  /* those closed in this turn */
+    struct client *prev, *next;                   /* all clients */
+    struct client *dirty_next;                    /* those with replies to write at the end of the turn */
+    struct client *grave_next;                    /* those closed in this turn */
+    struct client *newcomer_prev, *newcomer_next; /* those that are still to be stored */
+    uint64_t since_ms;                            /* when it came */
+    bool newcomer;                                /* is one of those */
     bool dirty;
     uid_t uid;
     gid_t gid;
-    struct line_reader reader;
-    struct outbox out;
-    struct json_writer writer; /* the reply being written, into out */
-    struct subscriber subscriber;
+    struct kept_client *kept;  /* where it stands */
+    bool stored;               /* the service manager has its connection too … */
+    bool left;                 /* … and this process leaves it to the next one */
+    struct json_writer writer; /* the reply being written, into kept->out */
     struct replay replay;
-    char *consumer; /* the name of the one that it is; NUL-terminated; NULL: none */
-    char *opening;  /* of the one that it will be when the store has found it; NULL: none */
+    char *opening; /* the consumer that it will be when the store has found it; NULL: none */
     struct call *calls;
-    uint64_t received;     /* bytes of its stream */
     struct passed *passed; /* descriptors of lines that are not handled yet, lot by lot */
     uint64_t progress_ms;  /* when its socket last took something, or had taken all */
     int fd;
@@ -69,16 +67,14 @@ struct client {
     bool blocked;   /* its socket is full */
     bool throttled; /* not read: its replies, or the frames to the server, wait */
     bool loading;   /* a message of its waits for its files: likewise */
-    bool sends;     /* has sent: what holds up frames to the server holds it up too */
-    bool stores;    /* has asked for what the store does: likewise */
     bool closed;
 };
 
 /* Replies beyond this and the client is not read until they are taken. */
 #define CLIENT_REPLIES_HIGH (64u << 10)
 
-/* Takes fd over, also when it fails (NULL). */
-struct client *client_new(struct hub *h, int fd, uid_t uid, gid_t gid);
+/* Takes fd over, also when it fails (NULL); kept is where it stands, NULL: at its beginning. */
+struct client *client_new(struct hub *h, int fd, uid_t uid, gid_t gid, struct kept_client *kept);
 void client_close(struct client *c,
                   const char *why); /* why: for the log; NULL: nothing worth a line. Twice is fine. */
 void client_free(struct client *c); /* by the hub, at the end of the turn */
@@ -95,12 +91,18 @@ void client_reply_end(struct client *c);
 /* Writes what waits, in one call to the kernel if it takes it all. */
 void client_flush(struct client *c);
 
+/* A client of the process before: what waits for it, and what it asked, is dealt with in the next turn. */
+void client_resume_later(struct client *c);
+void client_unwatch(struct client *c); /* nothing more is read from it */
+
 /* Goes on with requests that were read but not handled, once nothing throttles it. */
 void client_resume(struct client *c);
 
 static inline size_t client_replies(const struct client *c)
 {
-    return c->out.end - c->out.start;
+    const struct replies *out = c->kept->out;
+
+    return out ? out->end - out->start : 0;
 }
 
 #endif

@@ -4,6 +4,8 @@
  */
 #include "hub.h"
 
+#include "arena.h"
+#include "inheritance.h"
 #include "json_writer.h"
 #include "log.h"
 #include "request.h"
@@ -63,7 +65,7 @@ static size_t make_lead(const struct hub *h, enum event_kind kind, char lead[EVE
     json_writer_init(&w, lead, EVENT_LEAD);
     event_write_head(&w, kind);
     json_first_key(&w, "seq");
-    json_uint(&w, h->seq + 1);
+    json_uint(&w, h->kept->seq + 1);
     json_next_key(&w, "time");
     json_int(&w, loop_wall_ms(h->loop));
     json_literal(&w, ",");
@@ -80,7 +82,7 @@ static struct json_writer *event_begin(void *self, size_t hint)
     struct json_writer *w;
 
     h->lead = make_lead(h, EVENT_MESSAGE, lead);
-    w = ring_begin(&h->ring, hint, h->lead);
+    w = ring_begin(&h->kept->ring, hint, h->lead);
     if (w)
         memcpy(w->base - h->lead, lead, h->lead);
     return w;
@@ -93,7 +95,7 @@ static struct place shifted(struct place p, size_t by)
 
 static void finish_event(struct hub *h, size_t lead_used, const struct event *e)
 {
-    if (!ring_end(&h->ring, lead_used, e))
+    if (!ring_end(&h->kept->ring, lead_used, e))
         return;
     h->published = true;
     h->counters.events++;
@@ -107,7 +109,7 @@ static size_t rewrite_lead(struct hub *h, enum event_kind kind)
     char lead[EVENT_LEAD];
     size_t len = make_lead(h, kind, lead);
 
-    memcpy(h->ring.writer.base - len, lead, len);
+    memcpy(h->kept->ring.writer.base - len, lead, len);
     return len;
 }
 
@@ -115,11 +117,11 @@ static void event_publish(void *self, enum event_kind kind, const struct event_f
 {
     struct hub *h = self;
     size_t len;
-    struct event e = {.kind = kind, .seq = h->seq + 1};
+    struct event e = {.kind = kind, .seq = h->kept->seq + 1};
 
-    json_literal(&h->ring.writer, "}}\n");
-    if (h->ring.writer.failed) {
-        ring_abandon(&h->ring);
+    json_literal(&h->kept->ring.writer, "}}\n");
+    if (h->kept->ring.writer.failed) {
+        ring_abandon(&h->kept->ring);
         event_lost(h, GAP_TOO_LARGE);
         return;
     }
@@ -129,7 +131,7 @@ static void event_publish(void *self, enum event_kind kind, const struct event_f
                                      .to = shifted(f->to, len),
                                      .signal = shifted(f->signal, len),
                                      .conversation = f->conversation};
-    h->seq++;
+    h->kept->seq++;
     finish_event(h, len, &e);
 }
 
@@ -137,34 +139,34 @@ static void event_abandon(void *self)
 {
     struct hub *h = self;
 
-    ring_abandon(&h->ring);
+    ring_abandon(&h->kept->ring);
 }
 
 /* It takes a seq, so that the gap has a number. */
 static void event_lost(void *self, const char *reason)
 {
     struct hub *h = self;
-    struct json_writer *w = ring_begin(&h->ring, EVENT_LEAD, 0);
-    struct event e = {.kind = EVENT_GAP, .seq = ++h->seq, .fields.conversation = CONVERSATION_NONE};
+    struct json_writer *w = ring_begin(&h->kept->ring, EVENT_LEAD, 0);
+    struct event e = {.kind = EVENT_GAP, .seq = ++h->kept->seq, .fields.conversation = CONVERSATION_NONE};
 
     h->counters.gaps++;
     h->counters.drops++;
     if (!w)
         return;
-    event_write_gap(w, h->seq, h->seq, reason);
+    event_write_gap(w, h->kept->seq, h->kept->seq, reason);
     finish_event(h, 0, &e);
 }
 
 static void event_status_changed(void *self)
 {
     struct hub *h = self;
-    struct json_writer *w = ring_begin(&h->ring, EVENT_LEAD, 0);
+    struct json_writer *w = ring_begin(&h->kept->ring, EVENT_LEAD, 0);
     struct event e = {.kind = EVENT_STATUS, .fields.conversation = CONVERSATION_NONE};
 
     if (!w)
         return;
     hub_write_status_event(h, w);
-    h->last_status = h->ring.head;
+    h->last_status = h->kept->ring.head;
     finish_event(h, 0, &e);
 }
 
@@ -182,7 +184,7 @@ void hub_write_outbox_state(struct json_writer *w, const struct outbox_entry *e)
 
 void hub_outbox_changed(struct hub *h, const struct outbox_entry *entry)
 {
-    struct json_writer *w = ring_begin(&h->ring, EVENT_LEAD + MESSAGE_ID_MAX, 0);
+    struct json_writer *w = ring_begin(&h->kept->ring, EVENT_LEAD + MESSAGE_ID_MAX, 0);
     struct event e = {.kind = EVENT_OUTBOX, .fields.conversation = CONVERSATION_NONE};
 
     if (!w)
@@ -192,7 +194,7 @@ void hub_outbox_changed(struct hub *h, const struct outbox_entry *entry)
     json_next_key(w, "time");
     json_int(w, entry->changed_ms);
     json_literal(w, "}}\n");
-    h->last_outbox = h->ring.head;
+    h->last_outbox = h->kept->ring.head;
     finish_event(h, 0, &e);
 }
 
@@ -288,10 +290,10 @@ static void reserved(struct storage_request *r)
 /* Numbers are reserved long before they are needed. */
 static void reserve(struct hub *h)
 {
-    if (h->reserving || h->reserved > h->seq + RESERVE_AHEAD / 2)
+    if (h->reserving || h->reserved > h->kept->seq + RESERVE_AHEAD / 2)
         return;
     h->reserve = (struct storage_reserve){.request = {.op = STORAGE_RESERVE, .done = reserved},
-                                          .through = h->seq + RESERVE_AHEAD};
+                                          .through = h->kept->seq + RESERVE_AHEAD};
     h->reserving = h->storage.post(h->storage.self, &h->reserve.request) == 0;
 }
 
@@ -300,7 +302,7 @@ static bool is_store_full(const struct hub *h)
 {
     bool behind = h->store_full ? !journal_has_room(h) : journal_is_full(h);
 
-    return (behind || h->seq >= h->reserved) && !storage_failed(h);
+    return (behind || h->kept->seq >= h->reserved) && !storage_failed(h);
 }
 
 /* The end of the turn does what is due. */
@@ -350,23 +352,24 @@ const struct storage_listener *hub_storage_listener(struct hub *h)
     return &h->storage_listener;
 }
 
-void hub_set_storage(struct hub *h, const struct storage *s, uint64_t seq)
+void hub_set_storage(struct hub *h, const struct storage *s, uint64_t seq, uint64_t stored)
 {
     h->storage = *s;
-    h->seq = h->reserved = seq;
+    h->kept->seq = h->reserved = seq;
+    h->journal.cursor = ring_find(&h->kept->ring, stored);
     reserve(h);
 }
 
 uint64_t hub_seq(const struct hub *h)
 {
-    return h->seq;
+    return h->kept->seq;
 }
 
 /* ---- Slow subscribers ---- */
 
 static bool holds_cursor(const struct client *c)
 {
-    return (c->subscriber.kinds && !c->subscriber.parked) || c->subscriber.offset;
+    return (c->kept->subscriber.kinds && !c->kept->subscriber.parked) || c->kept->subscriber.offset;
 }
 
 static uint64_t lowest_cursor(const struct hub *h)
@@ -374,8 +377,8 @@ static uint64_t lowest_cursor(const struct hub *h)
     uint64_t lowest = h->journal.cursor;
 
     for (const struct client *c = h->clients; c; c = c->next)
-        if (holds_cursor(c) && c->subscriber.cursor < lowest)
-            lowest = c->subscriber.cursor;
+        if (holds_cursor(c) && c->kept->subscriber.cursor < lowest)
+            lowest = c->kept->subscriber.cursor;
     return lowest;
 }
 
@@ -386,32 +389,32 @@ static uint64_t lowest_cursor(const struct hub *h)
  */
 static int overtake(struct hub *h, struct client *c, uint64_t middle)
 {
-    if (h->options.history && c->subscriber.kinds & EVENT_KINDS_WANTED)
+    if (h->options.history && c->kept->subscriber.kinds & EVENT_KINDS_WANTED)
         return replay_overtaken(c);
-    return subscriber_overtake(&c->subscriber, &h->ring, middle, &h->counters.drops);
+    return subscriber_overtake(&c->kept->subscriber, &h->kept->ring, middle, &h->counters.drops);
 }
 
 static void ring_overtaking(void *owner, uint64_t ordinal)
 {
     struct hub *h = owner;
-    uint64_t middle = ordinal + 1 + (h->ring.head - ordinal - 1) / 2;
+    uint64_t middle = ordinal + 1 + (h->kept->ring.head - ordinal - 1) / 2;
     struct client *c, *next;
 
     if (h->journal.cursor <= ordinal)
         journal_collect(h);
     DL_FOREACH_SAFE(h->clients, c, next) {
-        if (holds_cursor(c) && c->subscriber.cursor <= ordinal && overtake(h, c, middle) < 0)
+        if (holds_cursor(c) && c->kept->subscriber.cursor <= ordinal && overtake(h, c, middle) < 0)
             client_close(c, "no memory for the rest of its line");
     }
-    h->ring.guard = lowest_cursor(h);
+    h->kept->ring.guard = lowest_cursor(h);
 }
 
 /* A subscriber that takes something now and then, but is about to be overtaken. */
 static bool is_struggling(const struct hub *h, const struct client *c, uint64_t now_ms)
 {
-    return c->blocked && c->subscriber.kinds && !c->subscriber.parked &&
+    return c->blocked && c->kept->subscriber.kinds && !c->kept->subscriber.parked &&
            now_ms - c->progress_ms < PAUSE_MAX_MS &&
-           ring_lag(&h->ring, c->subscriber.cursor) > h->ring.size / 2;
+           ring_lag(&h->kept->ring, c->kept->subscriber.cursor) > h->kept->ring.size / 2;
 }
 
 static bool somebody_struggles(const struct hub *h)
@@ -444,7 +447,7 @@ static int pause_over(sd_event_source *s, uint64_t usec, void *userdata)
 static void pause_for_slow(struct hub *h)
 {
     uint64_t now_ms = loop_now_ms(h->loop);
-    bool full = h->ring.head_byte - h->ring.tail_byte > h->ring.size / 2;
+    bool full = h->kept->ring.head_byte - h->kept->ring.tail_byte > h->kept->ring.size / 2;
 
     if (h->paused && !somebody_struggles(h)) {
         end_pause(h, 0);
@@ -560,8 +563,8 @@ static void flush(struct hub *h)
     post_journal(h);
     reserve(h);
     h->shared.valid = false;
-    if (h->ring.block_count)
-        ring_release_blocks(&h->ring, lowest_cursor(h));
+    if (h->kept->ring.block_count)
+        ring_release_blocks(&h->kept->ring, lowest_cursor(h));
     if (h->paused)
         pause_for_slow(h);
     pause_for_store(h);
@@ -581,6 +584,7 @@ static void bury(struct hub *h)
         h->graveyard = c->grave_next;
         client_free(c);
     }
+    arena_sweep(h->arena);
 }
 
 static void turn(struct loop_hook *hook)
@@ -649,9 +653,55 @@ static void accept_later(struct hub *h, int error)
         sd_event_source_set_enabled(h->accept_source, SD_EVENT_OFF);
 }
 
+/* ---- Connections that outlive the process ---- */
+
+/* One that comes and goes is not worth telling the manager; a subscriber is, at once. */
+#define NEWCOMER_MS 100
+
+static int newcomers_due(sd_event_source *s, uint64_t usec, void *userdata);
+
+static void watch_newcomers(struct hub *h)
+{
+    if (h->newcomers && !timer_armed(h->newcomer_timer))
+        timer_set(h, &h->newcomer_timer, h->newcomers->since_ms + NEWCOMER_MS, newcomers_due);
+}
+
+static void await_storing(struct hub *h, struct client *c)
+{
+    c->since_ms = loop_now_ms(h->loop);
+    c->newcomer = true;
+    DL_APPEND2(h->newcomers, c, newcomer_prev, newcomer_next);
+    watch_newcomers(h);
+}
+
+static void await_no_more(struct hub *h, struct client *c)
+{
+    if (c->newcomer)
+        DL_DELETE2(h->newcomers, c, newcomer_prev, newcomer_next);
+    c->newcomer = false;
+}
+
+void hub_store_client(struct hub *h, struct client *c)
+{
+    await_no_more(h, c);
+    kept_store(c);
+}
+
+static int newcomers_due(sd_event_source *s, uint64_t usec, void *userdata)
+{
+    struct hub *h = userdata;
+    uint64_t now_ms = loop_now_ms(h->loop);
+
+    while (h->newcomers && h->newcomers->since_ms + NEWCOMER_MS <= now_ms)
+        hub_store_client(h, h->newcomers);
+    watch_newcomers(h);
+    return 0;
+}
+
 void hub_client_gone(struct hub *h, struct client *c)
 {
     DL_DELETE(h->clients, c);
+    await_no_more(h, c);
     h->client_count--;
     user_release(h, c->uid);
     c->grave_next = h->graveyard; /* next stays, for who walks the list at this moment */
@@ -665,17 +715,21 @@ struct call *hub_call_new(struct hub *h, struct client *c, const char *id, size_
 
     if (call)
         h->calls_free = call->next;
-    else if (h->calls_used < h->calls_max)
-        call = &h->calls_pool[h->calls_used++];
+    else if (h->kept->calls_used < h->calls_max)
+        call = &h->kept->calls[h->kept->calls_used++];
     else
         return NULL;
     call->hub = h;
     call->client = c;
     call->stored = false;
+    call->slot = c->kept->slot;
     call->bytes = 0;
+    call->link.message_id_len = 0;
     call->id_len = (uint16_t)id_len;
     if (id_len)
         memcpy(call->id, id, id_len);
+    arena_order();
+    call->taken = true;
     DL_PREPEND(c->calls, call);
     return call;
 }
@@ -688,19 +742,59 @@ void hub_call_free(struct call *call)
         DL_DELETE(call->client->calls, call);
         hub_mark_dirty(h, call->client); /* it may have waited for nothing else */
     }
+    call->taken = false;
     h->stored_calls -= call->stored;
     h->stored_bytes -= call->bytes;
     call->next = h->calls_free;
     h->calls_free = call;
 }
 
-static const char *client_limit(struct hub *h, const struct hub_user *u)
+/* The limit that this one, which is counted already, is beyond; NULL: none. */
+static const char *over_limit(struct hub *h, const struct client *c)
 {
-    if (h->client_count >= h->options.max_clients)
+    if (c->fd >= h->fds_max - FDS_RESERVED)
+        return "descriptors";
+    if (h->client_count > h->options.max_clients)
         return "MaxClients";
-    if (u && u->clients >= h->options.max_clients_per_user)
+    if (user_find(h, c->uid)->clients > h->options.max_clients_per_user)
         return "MaxClientsPerUser";
     return NULL;
+}
+
+struct hub_numbers hub_inherit(struct hub *h, const struct hub_descriptor *d, size_t n)
+{
+    struct ring *r = &h->kept->ring;
+    struct hub_numbers numbers = {0};
+    uint64_t at;
+
+    h->inheritance = inheritance_open(h, d, n);
+    if (!h->inheritance)
+        return numbers;
+    at = ring_find(r, 0);
+    while (at < r->head && (!ring_entry(r, at)->len || !ring_entry(r, at)->seq))
+        at++;
+    numbers.last = h->kept->seq;
+    numbers.first = at < r->head ? ring_entry(r, at)->seq : numbers.last + 1;
+    return numbers;
+}
+
+void hub_resume(struct hub *h)
+{
+    inheritance_take(h, h->inheritance);
+    h->inheritance = NULL;
+}
+
+void hub_leave(struct hub *h)
+{
+    struct client *c, *next;
+
+    if (!h->arena)
+        return;
+    h->leaving = true;
+    DL_FOREACH_SAFE(h->clients, c, next) {
+        hub_store_client(h, c);
+        client_unwatch(c);
+    }
 }
 
 static void refuse_client(struct hub *h, struct client *c, const char *limit)
@@ -711,34 +805,51 @@ static void refuse_client(struct hub *h, struct client *c, const char *limit)
     client_close(c, limit);
 }
 
-static void add_client(struct hub *h, int fd)
+static void close_unserved(struct hub *h, int fd, struct kept_client *kept)
+{
+    close(fd);
+    if (kept)
+        kept_client_free(h, kept);
+}
+
+struct client *hub_add_client(struct hub *h, int fd, struct kept_client *kept)
 {
     struct ucred who = {.uid = (uid_t)-1, .gid = (gid_t)-1};
     socklen_t size = sizeof who;
     struct hub_user *u;
     struct client *c;
-    const char *limit;
 
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0) {
-        close(fd);
-        return;
+        close_unserved(h, fd, kept);
+        return NULL;
     }
     u = user_find(h, who.uid);
-    limit = fd >= h->fds_max - FDS_RESERVED ? "descriptors" : client_limit(h, u);
-    if ((!u && !(u = user_add(h, who.uid))) || !(c = client_new(h, fd, who.uid, who.gid))) {
+    if ((!u && !(u = user_add(h, who.uid))) || !(c = client_new(h, fd, who.uid, who.gid, kept))) {
         log_limited(LOG_ERR, "cannot serve a client: no memory");
         if (!u)
-            close(fd);
+            close_unserved(h, fd, kept);
         else if (!u->clients)
             *u = h->users[--h->user_count];
-        return;
+        return NULL;
     }
     DL_APPEND(h->clients, c);
     h->client_count++;
     u->clients++;
+    return c;
+}
+
+static void accept_client(struct hub *h, int fd)
+{
+    struct client *c = hub_add_client(h, fd, NULL);
+    const char *limit = c ? over_limit(h, c) : NULL;
+
+    if (!c)
+        return;
     h->counters.accepted++;
     if (limit)
         refuse_client(h, c, limit);
+    else if (c->kept->slot != KEPT_NONE)
+        await_storing(h, c);
 }
 
 static int accept_ready(sd_event_source *s, int fd, uint32_t events, void *userdata)
@@ -749,7 +860,7 @@ static int accept_ready(sd_event_source *s, int fd, uint32_t events, void *userd
         int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (client >= 0) {
-            add_client(h, client);
+            accept_client(h, client);
         } else if (errno == EAGAIN) {
             break;
         } else if (errno != EINTR && errno != ECONNABORTED) {
@@ -761,6 +872,21 @@ static int accept_ready(sd_event_source *s, int fd, uint32_t events, void *userd
 }
 
 /* ---- The hub itself ---- */
+
+static int make_kept(struct hub *h)
+{
+    int r = kept_init(h, h->options.fdstore);
+
+    if (r == 0)
+        r = ring_init(&h->kept->ring, h->options.ring_size, 2 * h->options.max_message, h->arena);
+    if (r < 0)
+        return r;
+    h->kept->ring.overtaking = ring_overtaking;
+    h->kept->ring.owner = h;
+    h->calls_max = h->options.max_pending + STORED_CALLS_MAX;
+    h->kept->calls = arena_take(h->arena, h->calls_max * sizeof *h->kept->calls);
+    return h->kept->calls ? 0 : -ENOMEM;
+}
 
 int hub_new(struct hub **out, struct loop *loop, const struct hub_options *o)
 {
@@ -785,18 +911,10 @@ int hub_new(struct hub **out, struct loop *loop, const struct hub_options *o)
     h->last_status = h->last_outbox = UINT64_MAX;
     scan_init(&h->scan);
     h->fds_max = getrlimit(RLIMIT_NOFILE, &fds) == 0 && fds.rlim_cur < INT_MAX ? (int)fds.rlim_cur : INT_MAX;
-    error = ring_init(&h->ring, o->ring_size, 2 * o->max_message);
+    error = make_kept(h);
     if (error < 0) {
-        free(h);
-        return error;
-    }
-    h->ring.overtaking = ring_overtaking;
-    h->ring.owner = h;
-    h->calls_max = o->max_pending + STORED_CALLS_MAX;
-    h->calls_pool = calloc(h->calls_max, sizeof *h->calls_pool);
-    if (!h->calls_pool) {
         hub_free(h);
-        return -ENOMEM;
+        return error;
     }
     h->hook.turn = turn;
     loop_hook_add(loop, &h->hook);
@@ -818,14 +936,19 @@ void hub_free(struct hub *h)
     sd_event_source_unref(h->stall_timer);
     sd_event_source_unref(h->pause_timer);
     sd_event_source_unref(h->journal_timer);
+    sd_event_source_unref(h->newcomer_timer);
+    inheritance_free(h, h->inheritance, true);
     loading_forget(h);
     passed_forget(h);
     journal_deinit(h);
-    ring_deinit(&h->ring);
     scan_deinit(&h->scan);
-    free(h->line_spare.buffer);
-    reply_spares_free(&h->reply_spares);
-    free(h->calls_pool);
+    if (h->kept) {
+        ring_deinit(&h->kept->ring);
+        arena_release(h->arena, h->line_spare.buffer);
+        reply_spares_free(h);
+        arena_release(h->arena, h->kept->calls);
+    }
+    kept_deinit(h);
     free(h->users);
     free(h);
 }
@@ -843,9 +966,10 @@ void hub_configure(struct hub *h, const struct hub_options *o)
 
     h->options = *o;
     h->options.history = history;
+    h->options.fdstore = h->fdstore;
     h->options.ring_size = ring_size;
     h->options.max_pending = max_pending;
-    h->ring.block_limit = 2 * o->max_message;
+    h->kept->ring.block_limit = 2 * o->max_message;
     if (timer_armed(h->stall_timer))
         stall_due(h->stall_timer, 0, h);
 }
@@ -865,7 +989,7 @@ unsigned hub_subscribers(const struct hub *h)
     unsigned n = 0;
 
     for (const struct client *c = h->clients; c; c = c->next)
-        n += c->subscriber.kinds != 0;
+        n += c->kept->subscriber.kinds != 0;
     return n;
 }
 

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct fdstore;
 struct hub;
 struct loop;
 
@@ -23,6 +24,18 @@ struct hub_options {
     uint64_t stall_timeout_ms;
     bool history;
     uint64_t outbox_expires_ms;
+    struct fdstore *fdstore; /* for what is to outlive the process, see kept.h; NULL: nothing is */
+};
+
+/* One that came back from the service manager. */
+struct hub_descriptor {
+    int fd;
+    const char *name;
+};
+
+/* Of events that the process before left: the last that was given, and the first whose line is there. */
+struct hub_numbers {
+    uint64_t last, first; /* 0: none */
 };
 
 /* 0 or a negative errno. The listener table is for the session; the link is set before hub_listen. */
@@ -32,9 +45,19 @@ void hub_free(struct hub *h); /* NULL is fine; closes all clients */
 const struct link_listener *hub_listener(struct hub *h);
 void hub_set_link(struct hub *h, const struct link *link);
 
-/* What the store tells goes to the listener. seq: the last number that was given to an event. */
+/*
+ * Takes over what the process before left, to begin with; the descriptors go to the hub whatever comes of
+ * that. hub_resume goes on with its clients, before any other is accepted; hub_leave leaves the clients to
+ * the next process: nothing more is read.
+ */
+struct hub_numbers hub_inherit(struct hub *h, const struct hub_descriptor *d, size_t n);
+void hub_resume(struct hub *h);
+void hub_leave(struct hub *h);
+
+/* What the store tells goes to the listener. seq: the last number that was given to an event; stored: the
+ * last that is in the history. */
 const struct storage_listener *hub_storage_listener(struct hub *h);
-void hub_set_storage(struct hub *h, const struct storage *s, uint64_t seq);
+void hub_set_storage(struct hub *h, const struct storage *s, uint64_t seq, uint64_t stored);
 
 /* The last number given to an event. */
 uint64_t hub_seq(const struct hub *h);

@@ -155,7 +155,7 @@ static void take_alone(struct hub *h, const struct ring_entry *e)
         b->block = ring_block_ref(e->block);
         b->append.bytes = e->block->bytes;
     } else {
-        memcpy(b->bytes, ring_line(&h->ring, e), e->len);
+        memcpy(b->bytes, ring_line(&h->kept->ring, e), e->len);
     }
     b->append.count = 1;
     b->events[0] = event_of(h, e, 0);
@@ -173,7 +173,7 @@ static void take_line(struct hub *h, const struct ring_entry *e)
         return;
     }
     b = h->journal.open;
-    memcpy(b->bytes + b->used, ring_line(&h->ring, e), e->len);
+    memcpy(b->bytes + b->used, ring_line(&h->kept->ring, e), e->len);
     b->events[b->append.count++] = event_of(h, e, b->used);
     b->used += e->len;
 }
@@ -182,11 +182,11 @@ void journal_collect(struct hub *h)
 {
     struct journal *j = &h->journal;
 
-    for (; j->cursor != h->ring.head; j->cursor++) {
-        const struct ring_entry *e = ring_entry(&h->ring, j->cursor);
+    for (; j->cursor != h->kept->ring.head; j->cursor++) {
+        const struct ring_entry *e = ring_entry(&h->kept->ring, j->cursor);
 
-        if (!e->seq || !h->options.history)
-            continue;
+        if (!e->seq || !e->len || !h->options.history)
+            continue; /* without a line: of one that did not come with an inheritance */
         if (e->block || e->len > BATCH_BYTES)
             take_alone(h, e);
         else

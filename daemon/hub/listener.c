@@ -16,7 +16,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #define BACKLOG 512
@@ -119,18 +118,11 @@ static int open_own(struct listener *l, const char *path)
     return r;
 }
 
-int listener_open(struct listener *l, const char *path)
+int listener_open(struct listener *l, const char *path, int handed_over)
 {
-    int n = sd_listen_fds(1);
-
-    *l = (struct listener){.fd = -1};
-    if (n < 0)
-        return n;
-    if (n == 0)
+    *l = (struct listener){.fd = handed_over};
+    if (handed_over < 0)
         return open_own(l, path);
-    if (n > 1 || sd_is_socket(SD_LISTEN_FDS_START, AF_UNIX, SOCK_STREAM, 1) <= 0)
-        return -ENOTSOCK;
-    l->fd = SD_LISTEN_FDS_START;
     return fcntl(l->fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
 }
 

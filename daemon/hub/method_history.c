@@ -181,7 +181,7 @@ static enum error time_param(struct request *r, const char *name, int64_t *out)
 
 static enum error search_params(struct request *r, struct search *q)
 {
-    uint64_t before = r->hub->seq + 1;
+    uint64_t before = r->hub->kept->seq + 1;
     uint32_t filter = request_param(r, "filter");
     enum error e = request_number(r, "after", 0, INT64_MAX, &q->after);
 
@@ -197,8 +197,8 @@ static enum error search_params(struct request *r, struct search *q)
         e = request_switch(r, "reverse", &q->read.reverse);
     if (!e && filter)
         e = filter_parse(&q->filter, r->scan, filter, r->detail);
-    if (before > r->hub->seq + 1)
-        before = r->hub->seq + 1;
+    if (before > r->hub->kept->seq + 1)
+        before = r->hub->kept->seq + 1;
     q->head = before ? before - 1 : 0;
     return e;
 }

@@ -42,7 +42,7 @@ void write_status(struct hub *h, struct json_writer *w)
     json_next_key(w, "subscribers");
     json_uint(w, hub_subscribers(h));
     json_next_key(w, "seq");
-    json_uint(w, h->seq);
+    json_uint(w, h->kept->seq);
     hub_write_storage(h, w, true);
 }
 

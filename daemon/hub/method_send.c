@@ -45,9 +45,9 @@ static void send_answered(struct link_call *link, const struct link_answer *a)
 /* Who begins to send while the server does not read is refused; who has sent before is not even read then. */
 static bool is_held_up(struct request *r)
 {
-    if (!r->client->sends && r->hub->link.congested(r->hub->link.self))
+    if (!r->client->kept->sends && r->hub->link.congested(r->hub->link.self))
         return true;
-    r->client->sends = true;
+    r->client->kept->sends = true;
     return false;
 }
 
@@ -166,6 +166,12 @@ static struct call *queued_call(struct request *r, const struct link_frame *f)
     return call;
 }
 
+static void note_message(struct call *call, const struct link_frame *f)
+{
+    memcpy(call->link.message_id, f->message_id, f->message_id_len);
+    call->link.message_id_len = f->message_id_len;
+}
+
 static enum error send_later(struct request *r, struct link_send *s, uint64_t expires_ms)
 {
     struct link_frame frame;
@@ -175,6 +181,8 @@ static enum error send_later(struct request *r, struct link_send *s, uint64_t ex
     if (e)
         return e;
     call = queued_call(r, &frame);
+    if (call)
+        note_message(call, &frame);
     e = call ? queue_frame(call, &frame, expires_ms, &r->limit) : ERROR_BUSY;
     if (e && call)
         hub_call_free(call);
@@ -235,6 +243,7 @@ static enum error begin_loading(struct request *r, struct file_send *f)
         file_send_free(f);
         return ERROR_BUSY;
     }
+    note_message(call, &f->loading.frame);
     f->loading.loaded = files_loaded;
     f->loading.passed = r->passed;
     r->passed = NULL;

@@ -1,6 +1,7 @@
 /* Methods: subscribe, from now on or from earlier, as a consumer or not; unsubscribe; ack. */
 #include "method.h"
 
+#include "arena.h"
 #include "filter_parse.h"
 
 #include <errno.h>
@@ -60,11 +61,11 @@ static enum error since_param(struct request *r, struct wish *w)
         return ERROR_NONE;
     w->earliest =
         r->scan->tokens[token].type == SCAN_STRING && scan_string_equals(r->scan, token, "earliest");
-    if (w->earliest || (scan_uint64(r->scan, token, &w->since) && w->since <= r->hub->seq))
+    if (w->earliest || (scan_uint64(r->scan, token, &w->since) && w->since <= r->hub->kept->seq))
         return ERROR_NONE;
     snprintf(r->detail, sizeof r->detail,
              "\"since\" must be the number of an event, at most that of the last one (%llu), or \"earliest\"",
-             (unsigned long long)r->hub->seq);
+             (unsigned long long)r->hub->kept->seq);
     return ERROR_INVALID_PARAMS;
 }
 
@@ -83,11 +84,11 @@ static enum error wish_params(struct request *r, struct wish *w)
 /* The number behind which it goes on; a GAP that it is still to be told is part of that. */
 static uint64_t seq_of(const struct client *c)
 {
-    const struct subscriber *s = &c->subscriber;
+    const struct subscriber *s = &c->kept->subscriber;
 
     if (s->gap_from)
         return s->gap_from - 1;
-    return s->parked ? replay_seq(c) : subscriber_seq(s, &c->hub->ring, c->hub->seq);
+    return s->parked ? replay_seq(c) : subscriber_seq(s, &c->hub->kept->ring, c->hub->kept->seq);
 }
 
 /* One that is being fed goes on from where it is, with pages of what it asks for now. */
@@ -95,16 +96,18 @@ static int position(struct client *c, const struct wish *w)
 {
     if (w->has_since)
         return replay_begin(c, w->since, w->earliest);
-    return c->subscriber.parked ? replay_again(c) : 0;
+    return c->kept->subscriber.parked ? replay_again(c) : 0;
 }
 
 /* 0 or -ENOMEM; the filter is taken over in both cases. */
 static int begin(struct client *c, struct wish *w)
 {
-    if (subscriber_start(&c->subscriber, &c->hub->ring, w->kinds, w->filter) < 0) {
+    if (kept_filter(c->hub, c->kept, w->filter) < 0 ||
+        subscriber_start(&c->kept->subscriber, &c->hub->kept->ring, w->kinds, w->filter) < 0) {
         filter_free(w->filter);
         return -ENOMEM;
     }
+    hub_store_client(c->hub, c);
     return position(c, w);
 }
 
@@ -128,7 +131,7 @@ struct consuming {
 static bool is_taken(const struct hub *h, const struct client *self, const char *name)
 {
     for (const struct client *c = h->clients; c; c = c->next)
-        if (c != self && ((c->consumer && strcmp(c->consumer, name) == 0) ||
+        if (c != self && ((c->kept->consumer && strcmp(c->kept->consumer, name) == 0) ||
                           (c->opening && strcmp(c->opening, name) == 0)))
             return true;
     return false;
@@ -144,12 +147,12 @@ static void consuming_free(struct consuming *q)
 static enum error become_consumer(struct client *c, struct consuming *q)
 {
     q->wish.has_since = true;
-    q->wish.since = q->consumer.seq < c->hub->seq ? q->consumer.seq : c->hub->seq;
+    q->wish.since = q->consumer.seq < c->hub->kept->seq ? q->consumer.seq : c->hub->kept->seq;
     q->wish.earliest = q->wish.earliest && !q->wish.since;
     if (begin(c, &q->wish) < 0)
         return ERROR_BUSY;
-    free(c->consumer);
-    c->consumer = c->opening;
+    arena_release(c->hub->arena, c->kept->consumer);
+    c->kept->consumer = c->opening;
     c->opening = NULL;
     return ERROR_NONE;
 }
@@ -167,7 +170,7 @@ static void consumer_opened(struct storage_request *r)
         q->wish.filter = NULL;
     }
     if (c) {
-        free(c->opening);
+        arena_release(c->hub->arena, c->opening);
         c->opening = NULL;
     }
     if (e) {
@@ -194,22 +197,23 @@ static enum error consume(struct request *r, struct wish *wish, const char *name
 {
     struct hub *h = r->hub;
     struct consuming *q = calloc(1, sizeof *q);
-    char *copy = strndup(name, len);
+    char *copy = arena_take(h->arena, len + 1);
 
     if (!q || !copy || !(q->call = stored_call(r))) {
-        free(copy);
+        arena_release(h->arena, copy);
         free(q);
         return ERROR_BUSY;
     }
-    consumer_request(q, name, len, wish->has_since ? wish->since : h->seq);
+    consumer_request(q, name, len, wish->has_since ? wish->since : h->kept->seq);
     if (h->storage.post(h->storage.self, &q->consumer.request) < 0) {
         hub_call_free(q->call);
-        free(copy);
+        arena_release(h->arena, copy);
         free(q);
         return ERROR_BUSY;
     }
     q->wish = *wish;
     wish->filter = NULL;
+    memcpy(copy, name, len);
     r->client->opening = copy;
     return ERROR_NONE;
 }
@@ -285,7 +289,7 @@ enum error handle_unsubscribe(struct request *r)
         return ERROR_CONFLICT;
     client_forget_consumer(r->client);
     replay_end(r->client);
-    subscriber_stop(&r->client->subscriber);
+    subscriber_stop(&r->client->kept->subscriber);
     w = result_begin(r);
     if (w)
         result_end(r, w);
@@ -330,7 +334,7 @@ static void acked(struct storage_request *r)
 static enum error ack(struct request *r, uint64_t seq)
 {
     struct hub *h = r->hub;
-    size_t len = strlen(r->client->consumer);
+    size_t len = strlen(r->client->kept->consumer);
     struct acking *q = calloc(1, sizeof *q);
 
     if (!q || !(q->call = stored_call(r))) {
@@ -340,7 +344,7 @@ static enum error ack(struct request *r, uint64_t seq)
     q->consumer = (struct storage_consumer){
         .request = {.op = STORAGE_CONSUMER, .done = acked}, .name_len = (uint8_t)len, .seq = seq};
     q->seq = seq;
-    memcpy(q->consumer.name, r->client->consumer, len);
+    memcpy(q->consumer.name, r->client->kept->consumer, len);
     if (h->storage.post(h->storage.self, &q->consumer.request) == 0)
         return ERROR_NONE;
     hub_call_free(q->call);
@@ -355,11 +359,11 @@ enum error handle_ack(struct request *r)
 
     if (is_opening(r))
         return ERROR_CONFLICT;
-    if (!r->client->consumer) {
+    if (!r->client->kept->consumer) {
         snprintf(r->detail, sizeof r->detail, "this connection is no consumer: see subscribe");
         return ERROR_CONFLICT;
     }
-    e = request_number(r, "seq", 0, r->hub->seq, &seq);
+    e = request_number(r, "seq", 0, r->hub->kept->seq, &seq);
     if (!e && seq == UINT64_MAX)
         return request_invalid(r, "\"%s\" is required", "seq");
     if (!e && (e = ack(r, seq)) && !r->limit)

@@ -49,7 +49,7 @@ static struct passed *passed_new(struct client *c)
         DL_APPEND(c->hub->passed, p);
     p->hub = c->hub;
     p->uid = c->uid;
-    p->at = c->received;
+    p->at = c->kept->received;
     *end = p;
     return p;
 }
@@ -63,16 +63,26 @@ static void fill(struct passed *p, const int *fds, size_t count)
             close(fds[i]); /* memory ran out: there is no thread to do it */
 }
 
-void passed_take(struct client *c, struct msghdr *m)
+void passed_take(struct client *c, const struct msghdr *m)
 {
     struct passed *p = passed_new(c);
 
-    for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h; h = CMSG_NXTHDR(m, h))
+    for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h; h = CMSG_NXTHDR((struct msghdr *)(uintptr_t)m, h))
         if (h->cmsg_level == SOL_SOCKET &&
             h->cmsg_type == SCM_RIGHTS) /* once, and no more than there is room for */
             fill(p, (const int *)(const void *)CMSG_DATA(h), (h->cmsg_len - CMSG_LEN(0)) / sizeof(int));
     if (p)
         p->lost = p->lost || m->msg_flags & MSG_CTRUNC;
+}
+
+void passed_lost(struct client *c, uint64_t at)
+{
+    struct passed *p = passed_new(c);
+
+    if (!p)
+        return;
+    p->at = at;
+    p->lost = true;
 }
 
 /* Of a line that came in pieces with several lots. */
@@ -101,7 +111,7 @@ static struct passed *take_first(struct client *c, uint64_t end)
 
 struct passed *passed_of_line(struct client *c)
 {
-    uint64_t end = c->received - line_reader_pending(&c->reader);
+    uint64_t end = c->kept->received - line_reader_pending(&c->kept->reader);
     struct passed *p = take_first(c, end), *more;
 
     while (p && (more = take_first(c, end)))

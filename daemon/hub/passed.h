@@ -44,7 +44,9 @@ struct passed_room {
 /* Before a recvmsg for this client, and behind one that brought something: a lot, which joins the client's.
  */
 void passed_prepare(const struct client *c, struct msghdr *m, struct passed_room *room);
-void passed_take(struct client *c, struct msghdr *m);
+void passed_take(struct client *c, const struct msghdr *m);
+/* Such a lot whose descriptors are lost, at this place of its stream. */
+void passed_lost(struct client *c, uint64_t at);
 
 /* Those of the line that was given out last, as one lot, or NULL; they are the caller's. */
 struct passed *passed_of_line(struct client *c);

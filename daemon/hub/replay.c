@@ -3,7 +3,10 @@
 
 #include "state.h"
 
+#include "arena.h"
+
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -77,7 +80,7 @@ static void ask_for_page(struct client *c);
 static void take_pages_back(struct hub *h)
 {
     for (struct client *c = h->clients; c; c = c->next)
-        if (c->blocked && c->subscriber.parked && c->replay.page && !c->replay.page->reading)
+        if (c->blocked && c->kept->subscriber.parked && c->replay.page && !c->replay.page->reading)
             replay_again(c); /* does not fail: it is parked already */
 }
 
@@ -108,7 +111,7 @@ static size_t page_size(const struct hub *h)
 static void note_unnumbered(struct client *c, uint64_t ordinal)
 {
     const struct hub *h = c->hub;
-    struct subscriber *s = &c->subscriber;
+    struct subscriber *s = &c->kept->subscriber;
     uint64_t from = c->replay.parked_at;
 
     if (s->kinds >> EVENT_STATUS & 1 && h->last_status >= from && h->last_status < ordinal)
@@ -121,9 +124,9 @@ static void join(struct client *c, uint64_t ordinal)
 {
     note_unnumbered(c, ordinal);
     replay_end(c);
-    subscriber_join(&c->subscriber, ordinal);
-    if (ordinal < c->hub->ring.guard)
-        c->hub->ring.guard = ordinal;
+    subscriber_join(&c->kept->subscriber, ordinal);
+    if (ordinal < c->hub->kept->ring.guard)
+        c->hub->kept->ring.guard = ordinal;
 }
 
 static uint64_t seq_at(const struct ring *r, uint64_t ordinal)
@@ -135,13 +138,13 @@ static uint64_t seq_at(const struct ring *r, uint64_t ordinal)
 static bool try_join(struct client *c)
 {
     const struct hub *h = c->hub;
-    uint64_t at = ring_find(&h->ring, c->replay.after);
-    bool is_wanted = c->subscriber.kinds & EVENT_KINDS_WANTED;
-    bool is_next = at >= h->ring.whole_from && seq_at(&h->ring, at) == c->replay.after + 1;
+    uint64_t at = ring_find(&h->kept->ring, c->replay.after);
+    bool is_wanted = c->kept->subscriber.kinds & EVENT_KINDS_WANTED;
+    bool is_next = at >= h->kept->ring.whole_from && seq_at(&h->kept->ring, at) == c->replay.after + 1;
 
     if (!is_wanted)
-        at = h->ring.head; /* it asked for nothing that is kept */
-    else if (c->replay.after < h->seq && !is_next)
+        at = h->kept->ring.head; /* it asked for nothing that is kept */
+    else if (c->replay.after < h->kept->seq && !is_next)
         return false;
     join(c, at);
     return true;
@@ -151,14 +154,14 @@ static bool try_join(struct client *c)
 static void join_behind_gap(struct client *c, uint64_t at, const char *reason)
 {
     const struct hub *h = c->hub;
-    struct subscriber *s = &c->subscriber;
+    struct subscriber *s = &c->kept->subscriber;
     uint64_t from = s->gap_from ? s->gap_from : c->replay.after + 1;
 
-    while (at < h->ring.head && !seq_at(&h->ring, at))
+    while (at < h->kept->ring.head && !seq_at(&h->kept->ring, at))
         at++;
-    s->gap_to = at < h->ring.head ? seq_at(&h->ring, at) - 1 : h->seq;
+    s->gap_to = at < h->kept->ring.head ? seq_at(&h->kept->ring, at) - 1 : h->kept->seq;
     s->gap_from = s->gap_to >= from && s->kinds & EVENT_KINDS_WANTED ? from : 0;
-    s->gap_reason = reason;
+    snprintf(s->gap_reason, sizeof s->gap_reason, "%s", reason);
     c->hub->counters.drops += s->gap_from ? s->gap_to - s->gap_from + 1 : 0;
     join(c, at);
 }
@@ -196,17 +199,27 @@ static void page_done(struct storage_request *r)
     hub_mark_dirty(c->hub, c);
     if (r->error || p->read.through <= p->read.after) {
         replay_end(c);
-        join_behind_gap(c, middle_behind(&c->hub->ring, c->replay.after), GAP_STORAGE);
+        join_behind_gap(c, middle_behind(&c->hub->kept->ring, c->replay.after), GAP_STORAGE);
         return;
     }
     c->replay.after = p->read.through;
     c->replay.from_oldest = false; /* what goes from here on is missed */
 }
 
+/* For the next process: where a page begins that is still to be read, or to be given. */
+static void stand_at(struct client *c, uint64_t after, bool from_oldest)
+{
+    c->kept->after = after;
+    c->kept->from_oldest = from_oldest;
+    arena_order();
+    c->kept->page_given = false;
+    arena_order();
+}
+
 static struct page *page_make(struct client *c)
 {
     struct hub *h = c->hub;
-    const struct subscriber *s = &c->subscriber;
+    const struct subscriber *s = &c->kept->subscriber;
     struct page *p = calloc(1, sizeof *p);
 
     if (!p)
@@ -215,10 +228,10 @@ static struct page *page_make(struct client *c)
     p->hub = h;
     p->client = c;
     p->filter = s->filter ? filter_copy(s->filter) : NULL;
-    p->block = calloc(1, sizeof *p->block);
+    p->block = ring_block_new(h->arena);
     p->read = (struct storage_read){.request = {.op = STORAGE_READ, .done = page_done},
                                     .after = c->replay.after,
-                                    .head = h->seq,
+                                    .head = h->kept->seq,
                                     .since_ms = INT64_MIN,
                                     .until_ms = INT64_MAX,
                                     .kinds = s->kinds & EVENT_KINDS_LOGGED,
@@ -227,10 +240,8 @@ static struct page *page_make(struct client *c)
                                     .max_bytes = page_size(h),
                                     .gaps = true,
                                     .from_oldest = c->replay.from_oldest};
-    if (p->block && (!s->filter || p->filter)) {
-        p->block->refs = 1;
+    if (p->block && (!s->filter || p->filter))
         return p;
-    }
     page_free(p);
     return NULL;
 }
@@ -250,6 +261,7 @@ static void ask_for_page(struct client *c)
         starve(c);
         return;
     }
+    stand_at(c, c->replay.after, c->replay.from_oldest);
     h->counters.pages++;
     h->counters.replays += !c->replay.fed;
     c->replay.fed = true;
@@ -265,12 +277,29 @@ static void ask_for_page(struct client *c)
 static void give_page(struct client *c)
 {
     struct page *p = c->replay.page;
+    struct kept_client *k = c->kept;
 
     p->block->len = p->read.len;
-    p->block->bytes = p->read.bytes;
-    subscriber_feed(&c->subscriber, p->block, p->read.count);
+    if (c->hub->arena)
+        memcpy(p->block->bytes, p->read.bytes, p->read.len);
+    else
+        p->block->bytes = p->read.bytes;
+    k->through = c->replay.after;
+    subscriber_feed(&k->subscriber, p->block, p->read.count);
+    arena_order();
+    k->page_given = true;
     p->block = NULL;
+    if (c->hub->arena)
+        free(p->read.bytes);
     p->read.bytes = NULL;
+}
+
+/* Bytes that outlive the process are not malloc's. False: no memory. */
+static bool has_place(struct page *p)
+{
+    struct arena *a = p->hub->arena;
+
+    return !a || p->block->bytes || (p->block->bytes = arena_resize(a, NULL, p->read.len));
 }
 
 void replay_step(struct client *c)
@@ -279,8 +308,12 @@ void replay_step(struct client *c)
 
     if ((p && p->reading) || c->replay.starved)
         return;
-    if (p && p->read.bytes) {
+    if (p && p->read.bytes && has_place(p)) {
         give_page(c);
+        return;
+    }
+    if (p && p->read.bytes) {
+        client_close(c, "no memory for what it missed");
         return;
     }
     replay_end(c); /* it has been written */
@@ -297,7 +330,7 @@ void replay_step(struct client *c)
 uint64_t replay_seq(const struct client *c)
 {
     const struct page *p = c->replay.page;
-    const struct subscriber *s = &c->subscriber;
+    const struct subscriber *s = &c->kept->subscriber;
     uint64_t seq = p ? p->read.after : 0;
     size_t end = 0;
 
@@ -316,9 +349,10 @@ uint64_t replay_seq(const struct client *c)
 
 static int park(struct client *c, uint64_t after, bool from_oldest)
 {
-    uint64_t parked_at = c->subscriber.parked ? c->replay.parked_at : c->subscriber.cursor;
+    uint64_t parked_at = c->kept->subscriber.parked ? c->replay.parked_at : c->kept->subscriber.cursor;
 
-    if (subscriber_park(&c->subscriber, &c->hub->ring) < 0)
+    stand_at(c, after, from_oldest);
+    if (subscriber_park(&c->kept->subscriber, &c->hub->kept->ring) < 0)
         return -ENOMEM;
     replay_end(c);
     c->replay.after = after;
@@ -338,9 +372,9 @@ static void begin(struct client *c)
     if (try_join(c) || h->options.history)
         return;
     if (c->replay.from_oldest)
-        join(c, whole_behind(&h->ring, after));
+        join(c, whole_behind(&h->kept->ring, after));
     else
-        join_behind_gap(c, whole_behind(&h->ring, after), GAP_NO_HISTORY);
+        join_behind_gap(c, whole_behind(&h->kept->ring, after), GAP_NO_HISTORY);
 }
 
 int replay_begin(struct client *c, uint64_t after, bool from_oldest)
@@ -349,9 +383,18 @@ int replay_begin(struct client *c, uint64_t after, bool from_oldest)
 
     if (r < 0)
         return r;
-    c->subscriber.gap_from = c->subscriber.gap_to = 0; /* what it missed where it was before */
+    c->kept->subscriber.gap_from = c->kept->subscriber.gap_to = 0; /* what it missed where it was before */
     begin(c);
     return 0;
+}
+
+int replay_resume(struct client *c, uint64_t after, bool from_oldest)
+{
+    int r = park(c, after, from_oldest);
+
+    if (r == 0)
+        begin(c);
+    return r;
 }
 
 int replay_again(struct client *c)
@@ -359,14 +402,11 @@ int replay_again(struct client *c)
     const struct page *p = c->replay.page;
     uint64_t seq = replay_seq(c);
     bool unbegun = p && !p->reading && seq == p->read.after;
-    int r = park(c, seq, unbegun ? p->read.from_oldest : c->replay.from_oldest);
 
-    if (r == 0)
-        begin(c);
-    return r;
+    return replay_resume(c, seq, unbegun ? p->read.from_oldest : c->replay.from_oldest);
 }
 
 int replay_overtaken(struct client *c)
 {
-    return park(c, subscriber_seq(&c->subscriber, &c->hub->ring, c->hub->seq), false);
+    return park(c, subscriber_seq(&c->kept->subscriber, &c->hub->kept->ring, c->hub->kept->seq), false);
 }

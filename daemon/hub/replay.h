@@ -38,6 +38,9 @@ int replay_begin(struct client *c, uint64_t after, bool from_oldest);
 /* From where it is, with what its subscriber asks for now. Only while parked. */
 int replay_again(struct client *c);
 
+/* One that stood outside the ring in the process before. 0 or -ENOMEM. */
+int replay_resume(struct client *c, uint64_t after, bool from_oldest);
+
 /* A subscriber that the ring is overtaking. */
 int replay_overtaken(struct client *c);
 

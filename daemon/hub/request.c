@@ -202,13 +202,13 @@ struct call *stored_call(struct request *r)
     struct hub *h = r->hub;
     struct call *call = NULL;
 
-    if (r->client->stores ? h->stored_calls < STORED_CALLS_MAX : !hub_store_is_behind(h))
+    if (r->client->kept->stores ? h->stored_calls < STORED_CALLS_MAX : !hub_store_is_behind(h))
         call = hub_call_new(h, r->client, r->id, r->id_len);
     if (!call) {
         r->limit = "store";
         return NULL;
     }
-    r->client->stores = true;
+    r->client->kept->stores = true;
     call->stored = true;
     h->stored_calls++;
     return call;
@@ -364,4 +364,39 @@ void request_handle(struct hub *h, struct client *c, const char *line, size_t le
 
     handle(&r, line, len);
     passed_discard(r.passed);
+}
+
+/* ---- Of the process before ---- */
+
+size_t request_id(struct hub *h, const char *line, size_t len, char id[REQUEST_ID_MAX])
+{
+    struct request r = {.hub = h, .scan = &h->scan};
+    struct envelope e;
+
+    if (scan_text(&h->scan, line, len, SCAN_DEPTH_MAX) != SCAN_OK)
+        return 0;
+    open_request(&r, &e);
+    if (r.id_len)
+        memcpy(id, r.id, r.id_len);
+    return r.id_len;
+}
+
+void request_answer_forsaken(struct client *c, const char *id, size_t id_len, const char *message_id,
+                             size_t message_id_len)
+{
+    struct json_writer *w;
+
+    if (!message_id_len) {
+        answer_error(c, id, id_len, ERROR_UNKNOWN, "imd was restarted before this was answered", NULL);
+        return;
+    }
+    w = client_reply_begin(c, id, id_len);
+    if (!w)
+        return;
+    c->hub->counters.errors++;
+    write_error_head(w, ERROR_UNKNOWN, "imd was restarted before the server answered");
+    json_literal(w, ",\"messageId\":");
+    json_quoted(w, message_id, message_id_len);
+    json_literal(w, "}}");
+    client_reply_end(c);
 }

@@ -4,6 +4,7 @@
  */
 #include "ring.h"
 
+#include "arena.h"
 #include "cleanup.h"
 
 #include <assert.h>
@@ -18,6 +19,15 @@ static_assert(sizeof(struct ring_entry) == 64, "an index entry is one cache line
 #define RING_SIZE_MIN (64u << 10)
 #define RING_WRITER_MIN 1024 /* a line's first reservation, beyond twice its hint */
 
+struct ring_block *ring_block_new(struct arena *a)
+{
+    struct ring_block *b = arena_take(a, sizeof *b);
+
+    if (b)
+        *b = (struct ring_block){.refs = 1, .arena = a};
+    return b;
+}
+
 struct ring_block *ring_block_ref(struct ring_block *b)
 {
     b->refs++;
@@ -28,8 +38,8 @@ void ring_block_unref(struct ring_block *b)
 {
     if (!b || --b->refs)
         return;
-    free(b->bytes);
-    free(b);
+    arena_release(b->arena, b->bytes);
+    arena_release(b->arena, b);
 }
 
 static size_t round_up(size_t size)
@@ -44,18 +54,22 @@ static size_t round_up(size_t size)
 /* Both halves of a reservation of twice the size show the same memory. */
 static int map_twice(struct ring *r)
 {
-    _cleanup_(closep) int fd = memfd_create("imd-ring", MFD_CLOEXEC);
+    _cleanup_(closep) int own = r->arena ? -1 : memfd_create("imd-ring", MFD_CLOEXEC);
+    int fd = r->arena ? arena_fd(r->arena) : own;
+    size_t offset = 0;
     char *at;
 
-    if (fd < 0 || ftruncate(fd, (off_t)r->size) < 0)
+    if (r->arena && !(r->once = arena_take_pages(r->arena, r->size, &offset)))
+        return -ENOMEM;
+    if (fd < 0 || (!r->arena && ftruncate(fd, (off_t)r->size) < 0))
         return -errno;
     at = mmap(NULL, 2 * r->size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED)
         return -errno;
     r->bytes = at;
     for (unsigned half = 0; half < 2; half++)
-        if (mmap(at + half * r->size, r->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
-            MAP_FAILED)
+        if (mmap(at + half * r->size, r->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
+                 (off_t)offset) == MAP_FAILED)
             return -errno;
     return 0;
 }
@@ -67,9 +81,12 @@ static size_t index_bytes(const struct ring *r)
 
 static int map_index(struct ring *r)
 {
+    size_t offset;
     void *at;
 
     r->index_mask = r->size / RING_LINE_MIN - 1;
+    if (r->arena)
+        return (r->index = arena_take_pages(r->arena, index_bytes(r), &offset)) ? 0 : -ENOMEM;
     at = mmap(NULL, index_bytes(r), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
               0);
     if (at == MAP_FAILED)
@@ -78,11 +95,11 @@ static int map_index(struct ring *r)
     return 0;
 }
 
-int ring_init(struct ring *r, size_t size, size_t block_limit)
+int ring_init(struct ring *r, size_t size, size_t block_limit, struct arena *a)
 {
     int error;
 
-    *r = (struct ring){.size = round_up(size), .block_limit = block_limit};
+    *r = (struct ring){.size = round_up(size), .block_limit = block_limit, .arena = a};
     error = map_twice(r);
     if (!error)
         error = map_index(r);
@@ -116,6 +133,7 @@ static void evict_oldest(struct ring *r)
     drop_block(r, entry_at(r, r->tail));
     r->tail++;
     r->tail_byte = r->tail == r->head ? r->head_byte : entry_at(r, r->tail)->at;
+    arena_order(); /* before its bytes are written over */
 }
 
 static void make_room(struct ring *r, size_t n)
@@ -156,15 +174,20 @@ void ring_release_blocks(struct ring *r, uint64_t below)
     }
 }
 
+/* In an arena it stays as it is, for whoever goes on from there. */
 void ring_deinit(struct ring *r)
 {
+    if (r->arena) {
+        munmap(r->bytes, r->bytes ? 2 * r->size : 0);
+        return;
+    }
     ring_abandon(r);
     r->overtaking = NULL;
     while (r->index && r->head != r->tail)
         evict_oldest(r);
     if (r->bytes)
         munmap(r->bytes, 2 * r->size);
-    if (r->index)
+    if (r->index && !r->arena)
         munmap(r->index, index_bytes(r));
     *r = (struct ring){0};
 }
@@ -201,7 +224,7 @@ static bool writer_grow_block(struct ring *r, size_t total)
 
     if (!make_block_room(r, capacity))
         capacity = total;
-    if (!make_block_room(r, capacity) || !(bytes = realloc(b->bytes, capacity)))
+    if (!make_block_room(r, capacity) || !(bytes = arena_resize(b->arena, b->bytes, capacity)))
         return false;
     b->bytes = bytes;
     b->len = capacity;
@@ -214,10 +237,9 @@ static bool writer_move_to_block(struct ring *r, size_t total)
     const char *start = r->writer.base ? r->writer.base - r->writer_lead : NULL;
     size_t used = start ? (size_t)(r->writer.at - start) : 0;
 
-    r->writer_block = calloc(1, sizeof *r->writer_block);
+    r->writer_block = ring_block_new(r->arena);
     if (!r->writer_block)
         return false;
-    r->writer_block->refs = 1;
     if (!writer_grow_block(r, total)) {
         ring_block_unref(r->writer_block);
         r->writer_block = NULL;
@@ -290,7 +312,7 @@ static void settle_block(struct ring *r, struct ring_entry *e, size_t skip, size
     char *fitted;
 
     memmove(b->bytes, b->bytes + skip, len);
-    fitted = realloc(b->bytes, len);
+    fitted = arena_resize(b->arena, b->bytes, len);
     b->bytes = fitted ? fitted : b->bytes;
     b->len = len;
     e->block = b;
@@ -321,7 +343,81 @@ bool ring_end(struct ring *r, size_t lead_used, const struct event *event)
             memmove(start, start + skip, len);
         r->head_byte += len;
     }
+    arena_order(); /* a line that is counted is whole */
     r->head++;
     r->writer = (struct json_writer){0};
     return true;
+}
+
+/* ---- From one that another process left ---- */
+
+/* A line that is still to be had lies where lines may, and ends. */
+static bool is_sound(const struct ring *r, const struct ring_entry *e)
+{
+    const char *line = ring_line(r, e);
+
+    if (!e->block && (e->at < r->tail_byte || e->at + e->len > r->head_byte))
+        return e->len == 0;
+    return e->len > 0 && line[e->len - 1] == '\n';
+}
+
+static int restore_block(struct ring *r, struct ring_entry *to, const struct ring_entry *from)
+{
+    struct ring_block *b = make_block_room(r, from->len) ? ring_block_new(r->arena) : NULL;
+
+    if (!b || !(b->bytes = arena_resize(r->arena, NULL, from->len))) {
+        ring_block_unref(b);
+        return -ENOMEM;
+    }
+    memcpy(b->bytes, from->block->bytes, from->len);
+    b->len = from->len;
+    to->block = b;
+    if (!r->block_count++)
+        r->blocks_from = r->head;
+    r->block_bytes += b->len;
+    return 0;
+}
+
+/* A line whose block is not to be had leaves an entry without a line, as in ring_release_blocks. */
+static void restore_line(struct ring *r, const struct ring *old, const struct ring_entry *e)
+{
+    bool lost = e->len == 0;
+    struct ring_entry *to;
+
+    make_room(r, e->block || lost ? 0 : e->len);
+    to = entry_at(r, r->head);
+    *to = *e;
+    to->at = r->head_byte;
+    to->block = NULL;
+    if (e->block) {
+        lost = restore_block(r, to, e) < 0;
+    } else if (!lost) {
+        memcpy(r->bytes + (r->head_byte & (r->size - 1)), ring_line(old, e), e->len);
+        r->head_byte += e->len;
+    }
+    if (lost) {
+        to->len = 0;
+        r->whole_from = r->head + 1;
+    }
+    r->head++;
+}
+
+/* Places in memory follow absolute positions, which go on from those of the old ring. */
+int ring_restore(struct ring *r, const struct ring *old)
+{
+    if (old->head < old->tail || old->head - old->tail > old->index_mask + 1 ||
+        old->head_byte - old->tail_byte > old->size)
+        return -EBADMSG;
+    r->head = r->tail = r->blocks_from = old->tail;
+    r->head_byte = r->tail_byte = old->tail_byte;
+    r->whole_from = old->whole_from;
+    for (uint64_t at = old->tail; at != old->head; at++) {
+        const struct ring_entry *e = ring_entry(old, at);
+
+        if (!is_sound(old, e))
+            return -EBADMSG;
+        restore_line(r, old, e);
+    }
+    r->guard = r->tail;
+    return 0;
 }

@@ -26,7 +26,10 @@ struct ring_block {
     uint32_t refs;
     size_t len;
     char *bytes;
+    struct arena *arena; /* that it and its bytes lie in; NULL: plain memory */
 };
+struct arena;
+struct ring_block *ring_block_new(struct arena *a); /* one reference, no bytes; NULL: no memory */
 
 struct ring_block *ring_block_ref(struct ring_block *b);
 void ring_block_unref(struct ring_block *b); /* NULL is fine */
@@ -42,7 +45,9 @@ struct ring_entry {
 };
 
 struct ring {
-    char *bytes; /* 2 x size, mapped twice */
+    struct arena *arena; /* all that it has lies in it; NULL: plain memory */
+    char *bytes;         /* 2 x size, mapped twice */
+    char *once;          /* the same in the arena, once */
     size_t size;
     struct ring_entry *index;
     uint64_t index_mask;
@@ -66,8 +71,14 @@ struct ring {
 #define RING_LINE_MIN 64
 
 /* size is rounded up to a power of two of at least 64 KiB. 0 or a negative errno. */
-int ring_init(struct ring *r, size_t size, size_t block_limit);
-void ring_deinit(struct ring *r); /* safe to call twice */
+int ring_init(struct ring *r, size_t size, size_t block_limit, struct arena *a);
+
+/*
+ * For a new ring, in which nothing is yet: all lines of an old one, under the same ordinals; the oldest do
+ * not come when it is smaller, or memory ends. -EBADMSG: the old one contradicts itself; some lines came.
+ */
+int ring_restore(struct ring *r, const struct ring *old);
+void ring_deinit(struct ring *r); /* safe to call twice, but for one in an arena */
 
 /*
  * A writer for one line of about `hint` bytes, which grows as needed; `lead` bytes before it are the caller's

@@ -29,6 +29,7 @@ struct shared_delivery {
 /* X(member, name in `stats`) */
 #define HUB_COUNTERS(X)                                                                                 \
     X(accepted, "accepted") /* clients */                                                               \
+    X(resumed, "resumed")   /* clients of the process before */                                         \
     X(refused, "refused")   /* clients over MaxClients or MaxClientsPerUser */                          \
     X(requests, "requests")                                                                             \
     X(errors, "errors")         /* requests answered by an error */                                     \
@@ -57,6 +58,12 @@ struct hub_user {
     unsigned clients;
 };
 
+/* Buffers for lines that are read. */
+struct hub_lines {
+    struct line_memory memory; /* its first member */
+    struct arena *arena;
+};
+
 struct hub {
     struct hub_options options;
     struct loop *loop;
@@ -65,7 +72,15 @@ struct hub {
     struct storage storage;
     struct storage_listener storage_listener;
     struct loop_hook hook;
-    struct ring ring;
+    struct arena *arena; /* see kept.h; NULL: nothing outlives the process */
+    struct fdstore *fdstore;
+    struct kept *kept;
+    struct hub_lines lines;
+    uint32_t slot_hint;
+    struct inheritance *inheritance; /* until hub_resume; NULL: none */
+    bool leaving;                    /* nothing more is read: the next process will */
+    struct client *newcomers;        /* not stored yet, the oldest first; doubly linked */
+    struct sd_event_source *newcomer_timer;
     struct shared_delivery shared;
     struct journal journal;
     struct storage_reserve reserve; /* the request under way, if reserving */
@@ -74,7 +89,6 @@ struct hub {
     struct scan scan;  /* of the request being handled */
     struct line_spare line_spare;
     struct reply_spares reply_spares;
-    uint64_t seq;                      /* the last one given to an event */
     size_t lead;                       /* bytes before the body of the event being written */
     uint64_t last_status, last_outbox; /* ordinals of the last line of these kinds; UINT64_MAX: none yet */
 
@@ -92,8 +106,8 @@ struct hub {
     struct hub_user *users;
     size_t user_count, user_capacity;
 
-    struct call *calls_free, *calls_pool;
-    size_t calls_used, calls_max;
+    struct call *calls_free;
+    size_t calls_max;
     unsigned stored_calls; /* of them wait for the store */
     size_t stored_bytes;   /* of their messages */
 
@@ -121,7 +135,10 @@ static inline bool hub_store_is_behind(const struct hub *h)
 /* hub.c */
 unsigned hub_subscribers(const struct hub *h);
 void hub_write_stats(struct hub *h, struct json_writer *w);
-void hub_client_gone(struct hub *h, struct client *c); /* takes it off all lists; freed at the turn's end */
+/* A client for this connection, which is taken over; kept as in client_new. NULL: it was closed. */
+struct client *hub_add_client(struct hub *h, int fd, struct kept_client *kept);
+void hub_client_gone(struct hub *h, struct client *c);  /* takes it off all lists; freed at the turn's end */
+void hub_store_client(struct hub *h, struct client *c); /* it is worth being kept, see kept.h */
 void hub_mark_dirty(struct hub *h, struct client *c);
 void hub_watch_stall(struct hub *h, const struct client *c);
 

@@ -1,6 +1,8 @@
 /* See subscriber.h. */
 #include "subscriber.h"
 
+#include "arena.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,29 +17,29 @@ void subscriber_deinit(struct subscriber *s)
 /*
  * Lines of the ring itself are bounded by a quarter of the ring: a copy of what is left; blocks are shared.
  */
-static int keep_rest(struct subscriber *s, const struct ring_entry *e, const char *line)
+static int keep_rest(struct subscriber *s, const struct ring *r, const struct ring_entry *e)
 {
     struct ring_block *b;
 
     if (!s->offset)
         return 0;
     s->rest_lines = 1;
+    s->rest_of = s->cursor;
     if (e->block) {
-        s->rest = ring_block_ref(e->block);
         s->rest_at = s->offset;
+        s->rest = ring_block_ref(e->block);
         s->offset = 0;
         return 0;
     }
-    b = calloc(1, sizeof *b);
-    if (!b || !(b->bytes = malloc(e->len - s->offset))) {
-        free(b);
+    b = ring_block_new(r->arena);
+    if (!b || !(b->bytes = arena_resize(r->arena, NULL, e->len - s->offset))) {
+        ring_block_unref(b);
         return -ENOMEM;
     }
-    b->refs = 1;
     b->len = e->len - s->offset;
-    memcpy(b->bytes, line + s->offset, b->len);
-    s->rest = b;
+    memcpy(b->bytes, ring_line(r, e) + s->offset, b->len);
     s->rest_at = 0;
+    s->rest = b;
     s->offset = 0;
     return 0;
 }
@@ -64,6 +66,7 @@ static void trim_rest(struct subscriber *s)
     end = memchr(s->rest->bytes + s->rest_at, '\n', s->rest->len - s->rest_at);
     s->rest->len = (size_t)(end + 1 - s->rest->bytes); /* a page is nobody else's */
     s->rest_lines = 1;
+    s->rest_of = UINT64_MAX;
     s->rest_is_page = false;
 }
 
@@ -90,7 +93,7 @@ int subscriber_park(struct subscriber *s, const struct ring *r)
 {
     const struct ring_entry *e = ring_entry(r, s->cursor);
 
-    if (!s->parked && keep_rest(s, e, ring_line(r, e)) < 0)
+    if (!s->parked && keep_rest(s, r, e) < 0)
         return -ENOMEM;
     if (s->parked)
         trim_rest(s);
@@ -100,23 +103,25 @@ int subscriber_park(struct subscriber *s, const struct ring *r)
 
 void subscriber_feed(struct subscriber *s, struct ring_block *page, uint32_t lines)
 {
-    s->rest = page;
     s->rest_at = 0;
     s->rest_lines = lines;
     s->rest_is_page = true;
+    arena_order();
+    s->rest = page;
 }
 
 void subscriber_join(struct subscriber *s, uint64_t ordinal)
 {
-    s->parked = false;
     s->cursor = ordinal;
+    arena_order();
+    s->parked = false;
 }
 
 static int start_at_head(struct subscriber *s, const struct ring *r)
 {
     const struct ring_entry *e = ring_entry(r, s->cursor);
 
-    if (keep_rest(s, e, ring_line(r, e)) < 0)
+    if (keep_rest(s, r, e) < 0)
         return -ENOMEM;
     s->cursor = r->head;
     return 0;
@@ -128,6 +133,7 @@ int subscriber_start(struct subscriber *s, const struct ring *r, uint32_t kinds,
         return -ENOMEM;
     filter_free(s->filter);
     s->filter = filter;
+    arena_order();
     s->kinds = kinds;
     forget_missed(s);
     return 0;
@@ -308,10 +314,10 @@ static void note_missed(struct subscriber *s, const struct ring_entry *e)
         s->outbox_missed |= e->kind == EVENT_OUTBOX;
         return;
     }
+    memcpy(s->gap_reason, GAP_OVERRUN, sizeof GAP_OVERRUN);
+    s->gap_to = e->seq;
     if (!s->gap_from)
         s->gap_from = e->seq;
-    s->gap_reason = GAP_OVERRUN;
-    s->gap_to = e->seq;
 }
 
 int subscriber_overtake(struct subscriber *s, struct ring *r, uint64_t to, uint64_t *missed)
@@ -319,7 +325,7 @@ int subscriber_overtake(struct subscriber *s, struct ring *r, uint64_t to, uint6
     const struct ring_entry *e = ring_entry(r, s->cursor);
 
     if (s->offset) {
-        if (keep_rest(s, e, ring_line(r, e)) < 0)
+        if (keep_rest(s, r, e) < 0)
             return -ENOMEM;
         s->cursor++;
     }

@@ -25,12 +25,13 @@ struct subscriber {
     /* What goes before all else: what is left of a line that the ring dropped, or a page from the store. */
     struct ring_block *rest;
     size_t rest_at;
+    uint64_t rest_of;    /* the ordinal of the line that it was taken from; UINT64_MAX: of a page */
     uint32_t rest_lines; /* that end in it */
     bool rest_is_page;   /* it begins with a whole line, and so may be dropped before it is begun */
 
     /* Seqs of the first and last event that cannot be delivered, and why; 0: none. */
     uint64_t gap_from, gap_to;
-    const char *gap_reason;
+    char gap_reason[EVENT_GAP_REASON_MAX];
     bool status_missed, outbox_missed;
 };
 

@@ -466,6 +466,12 @@ static enum error refuse_size(struct link_send *r)
     return refuse(r, ERROR_TOO_LARGE, NULL, "the message is larger than MaxMessage");
 }
 
+static void note_id(struct link_call *call, const char *id, size_t len)
+{
+    memcpy(call->message_id, id, len);
+    call->message_id_len = len;
+}
+
 static enum error add_pending(struct session *s, struct link_send *r, const char *id, size_t id_len,
                               struct session_time now)
 {
@@ -474,6 +480,7 @@ static enum error add_pending(struct session *s, struct link_send *r, const char
 
     switch (pending_add(&s->pending, id, id_len, r->call, now.now_ms + timeout_ms, now_us)) {
     case PENDING_ADDED:
+        note_id(r->call, id, id_len);
         return ERROR_NONE;
     case PENDING_FULL:
         return refuse(r, ERROR_BUSY, "MaxPending", "too many messages wait for the server's answer");

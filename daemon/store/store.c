@@ -163,7 +163,7 @@ void store_free(struct store *s, uint64_t seq)
 }
 
 int store_new(struct store **out, struct loop *loop, const struct store_options *o,
-              const struct storage_listener *l, uint64_t *seq, char *why, size_t n)
+              const struct storage_listener *l, uint64_t *seq, uint64_t *stored, char *why, size_t n)
 {
     struct store *s = calloc(1, sizeof(*s));
     char *folder = strdup(o->folder);
@@ -186,6 +186,7 @@ int store_new(struct store **out, struct loop *loop, const struct store_options 
         return r;
     }
     *seq = s->port.seq;
+    *stored = s->port.stored;
     *out = s;
     return 0;
 }

@@ -90,6 +90,20 @@ static int record_missing(struct worker *w, const struct mark *before, uint64_t 
     return history_add_gap(&w->history, w->history.last + 1, to, missing_reason(w, before), worker_wall_ms());
 }
 
+/* The last number that was given, by what is on disk or, where that is known, by the one who gave it. */
+static uint64_t last_given(const struct worker *w, const struct mark *m)
+{
+    return higher(w->options.given ? w->options.given : m->reserved, w->history.last);
+}
+
+/* What is before this number and not on disk is nowhere. */
+static uint64_t missing_through(const struct worker *w, uint64_t given)
+{
+    if (w->started)
+        return w->written;
+    return w->options.given && w->options.at_hand ? w->options.at_hand - 1 : given;
+}
+
 static int begin_run(struct worker *w)
 {
     struct mark m;
@@ -97,8 +111,8 @@ static int begin_run(struct worker *w)
 
     if (rc != SQLITE_OK)
         return rc;
-    uint64_t file_seq = higher(m.reserved, w->history.last);
-    rc = record_missing(w, &m, w->started ? w->written : file_seq);
+    uint64_t file_seq = last_given(w, &m);
+    rc = record_missing(w, &m, missing_through(w, file_seq));
     if (rc != SQLITE_OK)
         return rc;
     w->run = w->run ? w->run : m.run + 1;

@@ -180,7 +180,9 @@ int worker_open_file(struct worker *w)
  */
 static void start_at_now(struct worker *w, uint64_t known)
 {
-    w->seq = w->written = higher((uint64_t)worker_wall_ms(), known);
+    uint64_t given = w->options.given;
+
+    w->seq = w->written = given ? higher(given, known) : higher((uint64_t)worker_wall_ms(), known);
     w->started = true;
 }
 
@@ -396,6 +398,7 @@ static int tell_opened(struct worker *w, int result)
                  w->database.detail[0] ? w->database.detail : strerror(-result));
     w->port->result = result;
     w->port->seq = w->seq;
+    w->port->stored = w->open ? w->history.last : w->seq;
     worker_publish(w);
     sem_post(&w->port->opened);
     return result;

@@ -54,7 +54,7 @@ struct worker_port {
     /* Of the first try to open, published by `opened`. Negative: the thread has ended. */
     sem_t opened;
     int result;
-    uint64_t seq;
+    uint64_t seq, stored;
     char why[160];
 };
 

@@ -21,20 +21,30 @@ static size_t min_size(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-void line_reader_init(struct line_reader *r, size_t max)
+void line_reader_init(struct line_reader *r, size_t max, struct line_memory *m)
 {
-    *r = (struct line_reader){.max = max};
+    *r = (struct line_reader){.max = max, .memory = m};
+}
+
+static void *resize(const struct line_reader *r, size_t n)
+{
+    if (r->memory)
+        return r->memory->resize(r->memory, r->buffer, n);
+    if (n)
+        return realloc(r->buffer, n);
+    free(r->buffer);
+    return NULL;
 }
 
 void line_reader_deinit(struct line_reader *r)
 {
-    free(r->buffer);
-    line_reader_init(r, r->max);
+    resize(r, 0);
+    line_reader_init(r, r->max, r->memory);
 }
 
 static int buffer_resize(struct line_reader *r, size_t capacity)
 {
-    char *buffer = realloc(r->buffer, capacity);
+    char *buffer = resize(r, capacity);
     if (!buffer)
         return -ENOMEM;
     r->buffer = buffer;
@@ -134,7 +144,7 @@ void line_reader_give_back(struct line_reader *r, struct line_spare *spare)
     if (!spare->buffer && r->capacity <= LINE_BUFFER_KEPT)
         *spare = (struct line_spare){.buffer = r->buffer, .capacity = r->capacity};
     else
-        free(r->buffer);
+        resize(r, 0);
     r->buffer = NULL;
     r->capacity = r->start = r->filled = 0;
 }

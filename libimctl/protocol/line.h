@@ -20,7 +20,13 @@
 
 enum line_result { LINE_NONE, LINE_READY, LINE_TOO_LONG };
 
+/* Where buffers come from: `resize` is as realloc, or as free when n is 0. */
+struct line_memory {
+    void *(*resize)(struct line_memory *m, void *p, size_t n);
+};
+
 struct line_reader {
+    struct line_memory *memory; /* NULL: malloc's */
     char *buffer;
     size_t capacity;
     size_t start;   /* first byte not yet given out */
@@ -30,7 +36,7 @@ struct line_reader {
     bool skipping; /* inside the rest of a line that was too long */
 };
 
-void line_reader_init(struct line_reader *r, size_t max);
+void line_reader_init(struct line_reader *r, size_t max, struct line_memory *m);
 void line_reader_deinit(struct line_reader *r); /* safe to call twice */
 
 /* 0, -ENOMEM, or -ENOBUFS: the buffer is full of lines that were not taken. */

@@ -60,7 +60,7 @@ static double measure(long messages, unsigned lines, unsigned takers)
         struct subscriber s[10] = {0};
         double start;
 
-        if (ring_init(&r, RING_SIZE, 0) < 0)
+        if (ring_init(&r, RING_SIZE, 0, NULL) < 0)
             abort();
         for (unsigned k = 0; k < takers; k++)
             if (subscriber_start(&s[k], &r, 1u << EVENT_MESSAGE, NULL) < 0)

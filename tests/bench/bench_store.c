@@ -197,9 +197,9 @@ static int start(struct store **s, const char *folder)
 {
     struct store_options o = {.folder = folder, .history = true, .outbox_max = 1000, .outbox_keep_ms = 1000};
     struct storage_listener nobody = {0};
-    uint64_t seq;
+    uint64_t seq, stored;
     char why[256];
-    int r = store_new(s, loop, &o, &nobody, &seq, why, sizeof(why));
+    int r = store_new(s, loop, &o, &nobody, &seq, &stored, why, sizeof(why));
 
     if (r < 0)
         fprintf(stderr, "%s\n", why);

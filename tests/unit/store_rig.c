@@ -71,7 +71,8 @@ static void on_expired(void *self, const struct outbox_entry *e)
 int rig_start(struct rig *r)
 {
     struct storage_listener listener = {.self = r, .changed = on_changed, .expired = on_expired};
-    int e = store_new(&r->store, r->loop, &r->options, &listener, &r->seq, r->why, sizeof(r->why));
+    int e =
+        store_new(&r->store, r->loop, &r->options, &listener, &r->seq, &r->stored, r->why, sizeof(r->why));
 
     if (e == 0)
         r->storage = store_storage(r->store);

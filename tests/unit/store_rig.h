@@ -21,7 +21,7 @@ struct rig {
     struct store *store;
     struct storage storage;
     struct store_options options;
-    uint64_t seq; /* as the store gave it; then counted up by rig_append */
+    uint64_t seq, stored; /* as the store gave it; then counted up by rig_append */
     char why[256];
     unsigned changed;
     struct outbox_entry expired[RIG_EXPIRED];

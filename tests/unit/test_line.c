@@ -54,7 +54,7 @@ static void feed(struct line_reader *r, const char *bytes, size_t len, size_t pi
 static void check(size_t max, size_t piece, const char *in, const char *expected)
 {
     struct line_reader r;
-    line_reader_init(&r, max);
+    line_reader_init(&r, max, NULL);
     seen[0] = '\0';
     feed(&r, in, strlen(in), piece);
     assert_string_equal(seen, expected);
@@ -84,7 +84,7 @@ static void a_line_of_exactly_max_passes(void **state)
     memset(text, 'x', sizeof(text));
     for (size_t len = 140; len <= 160; len++) {
         struct line_reader r;
-        line_reader_init(&r, 150);
+        line_reader_init(&r, 150, NULL);
         seen[0] = '\0';
         feed(&r, text, len, 7);
         assert_int_equal(line_reader_pending(&r), len <= 150 ? len : 0);
@@ -99,7 +99,7 @@ static void lines_are_given_out_where_they_lie(void **state)
     struct line_reader r;
     char *room, *line;
     size_t n, len;
-    line_reader_init(&r, 1000);
+    line_reader_init(&r, 1000, NULL);
     assert_int_equal(line_reader_room(&r, &room, &n), 0);
     memcpy(room, "ab\ncd\nef", 8);
     line_reader_filled(&r, 8);
@@ -128,7 +128,7 @@ static void the_buffer_grows_to_the_line_and_shrinks_back(void **state)
     struct line_reader r;
     char *line;
     size_t len;
-    line_reader_init(&r, 1 << 20);
+    line_reader_init(&r, 1 << 20, NULL);
     feed_x(&r, 1 << 20);
     assert_int_equal(r.capacity, (1 << 20) + 1);
     assert_int_equal(line_reader_pending(&r), 1 << 20);
@@ -147,7 +147,7 @@ static void the_buffer_grows_to_the_line_and_shrinks_back(void **state)
 static void skipping_keeps_nothing(void **state)
 {
     struct line_reader r;
-    line_reader_init(&r, 1 << 20);
+    line_reader_init(&r, 1 << 20, NULL);
     seen[0] = '\0';
     feed_x(&r, (1 << 20) + 1);
     assert_string_equal(seen, "!");
@@ -167,7 +167,7 @@ static void what_was_scanned_is_not_scanned_again(void **state)
     struct line_reader r;
     char *line;
     size_t len;
-    line_reader_init(&r, 1000);
+    line_reader_init(&r, 1000, NULL);
     feed(&r, "abc", 3, 3);
     assert_int_equal(r.scanned, 3);
     r.buffer[r.start] = '\n'; /* would be found by a second look */
@@ -180,7 +180,7 @@ static void a_buffer_full_of_lines_that_nobody_took_is_told(void **state)
     struct line_reader r;
     char *room;
     size_t n;
-    line_reader_init(&r, 7);
+    line_reader_init(&r, 7, NULL);
     assert_int_equal(line_reader_room(&r, &room, &n), 0);
     assert_int_equal(n, 8);
     memcpy(room, "a\nb\nc\nd\n", 8);
@@ -200,8 +200,8 @@ static void a_spare_buffer_serves_readers_in_turn(void **state)
     struct line_spare spare = {0};
     char *first;
 
-    line_reader_init(&a, 100);
-    line_reader_init(&b, 100);
+    line_reader_init(&a, 100, NULL);
+    line_reader_init(&b, 100, NULL);
     seen[0] = '\0';
     line_reader_borrow(&a, &spare);
     feed(&a, "one\n", 4, 4);
@@ -237,7 +237,7 @@ static void a_large_buffer_is_no_spare(void **state)
     struct line_reader r;
     struct line_spare spare = {0};
 
-    line_reader_init(&r, 2 * KEPT);
+    line_reader_init(&r, 2 * KEPT, NULL);
     memset(line, 'x', sizeof line);
     feed(&r, line, sizeof line, 4096);
     line_reader_give_back(&r, &spare);
@@ -252,7 +252,7 @@ static void a_large_buffer_is_no_spare(void **state)
 static void deinit_twice_is_safe(void **state)
 {
     struct line_reader r;
-    line_reader_init(&r, 10);
+    line_reader_init(&r, 10, NULL);
     feed(&r, "abc", 3, 3);
     line_reader_deinit(&r);
     line_reader_deinit(&r);

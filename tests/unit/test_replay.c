@@ -167,17 +167,17 @@ static void start(struct world *w)
                               .outbox_max = 100,
                               .outbox_keep_ms = 1000};
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    uint64_t seq = 0;
+    uint64_t seq = 0, stored;
     char why[256] = "";
 
     assert_int_equal(loop_new(&w->loop), 0);
     assert_int_equal(hub_new(&w->hub, w->loop, &o), 0);
     hub_set_link(w->hub, &LINK);
-    if (store_new(&w->store, w->loop, &s, hub_storage_listener(w->hub), &seq, why, sizeof why) < 0)
+    if (store_new(&w->store, w->loop, &s, hub_storage_listener(w->hub), &seq, &stored, why, sizeof why) < 0)
         fail_msg("%s", why);
     w->storage = store_storage(w->store);
     assert_int_equal(seq, w->count ? w->events[w->count - 1].seq : 0);
-    hub_set_storage(w->hub, &w->storage, seq);
+    hub_set_storage(w->hub, &w->storage, seq, stored);
     w->stop.turn = stop_turn;
     loop_hook_add(w->loop, &w->stop);
     snprintf(address.sun_path, sizeof address.sun_path, "%s/s", w->folder);

@@ -27,7 +27,7 @@ static void overtaking(void *owner, uint64_t ordinal)
 
 static void setup(struct ring *r, size_t block_limit)
 {
-    assert_int_equal(ring_init(r, SIZE, block_limit), 0);
+    assert_int_equal(ring_init(r, SIZE, block_limit, NULL), 0);
     assert_int_equal(r->size, SIZE);
     overtaken_count = 0;
 }

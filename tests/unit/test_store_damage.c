@@ -529,17 +529,18 @@ static void test_lock(void **state)
     struct rig *r = *state;
     struct store *other = NULL;
     struct storage_listener nobody = {0};
-    uint64_t seq = 0;
+    uint64_t seq = 0, stored;
     char why[256], wanted[256];
 
     assert_int_equal(rig_start(r), 0);
-    assert_int_equal(store_new(&other, r->loop, &r->options, &nobody, &seq, why, sizeof(why)), -EBUSY);
+    assert_int_equal(store_new(&other, r->loop, &r->options, &nobody, &seq, &stored, why, sizeof(why)),
+                     -EBUSY);
     snprintf(wanted, sizeof(wanted), "the state folder %s is in use by another imd (pid %d)", r->state,
              (int)getpid());
     assert_string_equal(why, wanted);
     assert_null(other);
     rig_stop(r);
-    assert_int_equal(store_new(&other, r->loop, &r->options, &nobody, &seq, why, sizeof(why)), 0);
+    assert_int_equal(store_new(&other, r->loop, &r->options, &nobody, &seq, &stored, why, sizeof(why)), 0);
     store_free(other, seq);
 }
 

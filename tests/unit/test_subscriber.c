@@ -79,7 +79,7 @@ static void test_nothing_before_the_start(void **state)
     struct ring r;
     struct wire w = {0};
 
-    assert_int_equal(ring_init(&r, 65536, 1 << 20), 0);
+    assert_int_equal(ring_init(&r, 65536, 1 << 20, NULL), 0);
     put(&r, EVENT_MESSAGE, 1, 5);
     assert_int_equal(subscriber_start(&s, &r, ALL, NULL), 0);
     assert_false(subscriber_waiting(&s, &r));
@@ -104,7 +104,7 @@ static void test_own_bytes_wait_for_the_end_of_a_line(void **state)
     struct ring r;
     struct wire w = {0};
 
-    assert_int_equal(ring_init(&r, 65536, 1 << 20), 0);
+    assert_int_equal(ring_init(&r, 65536, 1 << 20, NULL), 0);
     assert_int_equal(subscriber_start(&s, &r, ALL, NULL), 0);
     put(&r, EVENT_MESSAGE, 1, 0);
     put(&r, EVENT_MESSAGE, 2, 0);
@@ -124,7 +124,7 @@ static void test_resubscribing_finishes_the_line(void **state)
     struct ring r;
     struct wire w = {0};
 
-    assert_int_equal(ring_init(&r, 65536, 1 << 20), 0);
+    assert_int_equal(ring_init(&r, 65536, 1 << 20, NULL), 0);
     assert_int_equal(subscriber_start(&s, &r, ALL, NULL), 0);
     put(&r, EVENT_MESSAGE, 1, 0);
     put(&r, EVENT_MESSAGE, 2, 0);
@@ -154,7 +154,7 @@ static void test_resubscribing_forgets_what_was_missed(void **state)
         struct subscriber s = {0};
         struct ring r;
 
-        assert_int_equal(ring_init(&r, 65536, 1 << 20), 0);
+        assert_int_equal(ring_init(&r, 65536, 1 << 20, NULL), 0);
         assert_int_equal(subscriber_start(&s, &r, ALL, NULL), 0);
         s.gap_from = s.gap_to = 7;
         s.status_missed = s.outbox_missed = true;
@@ -174,7 +174,7 @@ static void test_a_run_is_one_vector(void **state)
     struct delivery d;
     struct ring r;
 
-    assert_int_equal(ring_init(&r, 65536, 1 << 20), 0);
+    assert_int_equal(ring_init(&r, 65536, 1 << 20, NULL), 0);
     assert_int_equal(subscriber_start(&s, &r, ALL, NULL), 0);
     for (unsigned i = 1; i <= 5000; i++) { /* the ring wraps many times: still one vector */
         put(&r, EVENT_MESSAGE, i, 90);
@@ -194,7 +194,7 @@ static void test_vectors_never_run_out(void **state)
     struct delivery d;
     struct ring r;
 
-    assert_int_equal(ring_init(&r, 65536, 1 << 20), 0);
+    assert_int_equal(ring_init(&r, 65536, 1 << 20, NULL), 0);
     assert_int_equal(subscriber_start(&s, &r, ALL, NULL), 0);
     put(&r, EVENT_MESSAGE, 1, 0);
     s.offset = 1;
@@ -238,7 +238,7 @@ static unsigned run_random(unsigned seed, bool filtered)
 
     memset(&x, 0, sizeof x);
     srand(seed);
-    assert_int_equal(ring_init(&x.ring, 65536, 300000), 0);
+    assert_int_equal(ring_init(&x.ring, 65536, 300000, NULL), 0);
     x.ring.overtaking = world_overtaking;
     x.ring.owner = &x;
     assert_int_equal(subscriber_start(&x.s, &x.ring, ALL, NULL), 0);
@@ -328,7 +328,7 @@ static void test_pages(void **state)
         struct wire w = {0};
         size_t n = i / 2;
 
-        assert_int_equal(ring_init(&r, 65536, 1 << 20), 0);
+        assert_int_equal(ring_init(&r, 65536, 1 << 20, NULL), 0);
         assert_int_equal(subscriber_start(&s, &r, ALL, NULL), 0);
         assert_int_equal(subscriber_park(&s, &r), 0);
         put(&r, EVENT_MESSAGE, 9, 0); /* does not concern it yet */
@@ -357,7 +357,7 @@ static void test_a_kept_line_is_no_page(void **state)
     struct ring r;
     struct wire w = {0};
 
-    assert_int_equal(ring_init(&r, 65536, 1 << 20), 0);
+    assert_int_equal(ring_init(&r, 65536, 1 << 20, NULL), 0);
     assert_int_equal(subscriber_start(&s, &r, ALL, NULL), 0);
     put(&r, EVENT_MESSAGE, 1, 5);
     write_some(&s, &r, &w, NULL, 0, 3);
