@@ -138,7 +138,7 @@ void *arena_take(struct arena *a, size_t n)
     if (!c)
         return NULL;
     if (c->dirty)
-        memset(c + 1, 0, n);
+        memset(c + 1, 0, c->class >= CLASS_LARGE && n > PAGE - sizeof *c ? PAGE - sizeof *c : n);
     return c + 1;
 }
 

@@ -356,6 +356,8 @@ void hub_set_storage(struct hub *h, const struct storage *s, uint64_t seq, uint6
 {
     h->storage = *s;
     h->kept->seq = h->reserved = seq;
+    if (h->inheritance && h->options.history)
+        stored = inheritance_journal(h, h->inheritance, stored);
     h->journal.cursor = ring_find(&h->kept->ring, stored);
     reserve(h);
 }
@@ -763,18 +765,11 @@ static const char *over_limit(struct hub *h, const struct client *c)
 
 struct hub_numbers hub_inherit(struct hub *h, const struct hub_descriptor *d, size_t n)
 {
-    struct ring *r = &h->kept->ring;
     struct hub_numbers numbers = {0};
-    uint64_t at;
 
     h->inheritance = inheritance_open(h, d, n);
-    if (!h->inheritance)
-        return numbers;
-    at = ring_find(r, 0);
-    while (at < r->head && (!ring_entry(r, at)->len || !ring_entry(r, at)->seq))
-        at++;
-    numbers.last = h->kept->seq;
-    numbers.first = at < r->head ? ring_entry(r, at)->seq : numbers.last + 1;
+    if (h->inheritance)
+        numbers = (struct hub_numbers){.last = h->kept->seq, .first = inheritance_first(h, h->inheritance)};
     return numbers;
 }
 
@@ -940,9 +935,9 @@ void hub_free(struct hub *h)
     inheritance_free(h, h->inheritance, true);
     loading_forget(h);
     passed_forget(h);
-    journal_deinit(h);
     scan_deinit(&h->scan);
     if (h->kept) {
+        journal_deinit(h);
         ring_deinit(&h->kept->ring);
         arena_release(h->arena, h->line_spare.buffer);
         reply_spares_free(h);

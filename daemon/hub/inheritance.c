@@ -188,6 +188,56 @@ struct inheritance *inheritance_open(struct hub *h, const struct hub_descriptor 
     return NULL;
 }
 
+/* ---- Events that may not be on disk ---- */
+
+static const struct journal_batch *batch_at(const struct inheritance *i, const struct journal_batch *address)
+{
+    const struct journal_batch *b = at(i, address, sizeof *b);
+
+    return b && at(i, address, sizeof *b + b->append.count * sizeof *b->events) ? b : NULL;
+}
+
+static uint64_t restore_batch(struct hub *h, const struct inheritance *i, const struct journal_batch *b,
+                              uint64_t stored)
+{
+    for (uint32_t n = 0; b && n < b->append.count; n++) {
+        const struct storage_event *e = &b->events[n];
+        const char *line = at(i, b->append.bytes + e->at, e->len);
+
+        if (e->seq <= stored || !line)
+            continue;
+        journal_restore(h, e, line);
+        stored = e->seq;
+    }
+    return stored;
+}
+
+uint64_t inheritance_journal(struct hub *h, const struct inheritance *i, uint64_t stored)
+{
+    const struct journal_batch *b;
+
+    for (b = batch_at(i, i->kept->posted); b; b = batch_at(i, b->next))
+        stored = restore_batch(h, i, b, stored);
+    return restore_batch(h, i, batch_at(i, i->kept->open), stored);
+}
+
+static uint64_t first_of_batch(const struct journal_batch *b, uint64_t than)
+{
+    return b && b->append.count && b->events[0].seq < than ? b->events[0].seq : than;
+}
+
+uint64_t inheritance_first(const struct hub *h, const struct inheritance *i)
+{
+    const struct ring *r = &h->kept->ring;
+    uint64_t n = ring_find(r, 0), first;
+
+    while (n < r->head && (!ring_entry(r, n)->len || !ring_entry(r, n)->seq))
+        n++;
+    first = n < r->head ? ring_entry(r, n)->seq : h->kept->seq + 1;
+    first = first_of_batch(batch_at(i, i->kept->open), first);
+    return first_of_batch(batch_at(i, i->kept->posted), first);
+}
+
 /* ---- Where a client stood ---- */
 
 /* The write that was under way, as far as the kernel has taken it. */

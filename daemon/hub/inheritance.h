@@ -19,6 +19,12 @@ struct inheritance;
  */
 struct inheritance *inheritance_open(struct hub *h, const struct hub_descriptor *d, size_t n);
 
+/* The number of the first event whose line was left; one more than the last that was given when none was. */
+uint64_t inheritance_first(const struct hub *h, const struct inheritance *i);
+
+/* Events on their way to the disk, of which it has those up to `stored`, set out again. Returns the last. */
+uint64_t inheritance_journal(struct hub *h, const struct inheritance *i, uint64_t stored);
+
 /* The clients, once the hub can serve them; then the manager is told what is kept from here on. Frees it. */
 void inheritance_take(struct hub *h, struct inheritance *i);
 /* NULL is fine. Nobody is taken over; leave: but may be by a later process. */

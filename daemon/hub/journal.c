@@ -1,11 +1,13 @@
 /* See journal.h. Batches are recycled: an event costs a copy of its line and of its index, no malloc. */
 #include "journal.h"
 
+#include "arena.h"
 #include "log.h"
 #include "state.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #define BATCH_EVENTS 4096
 #define BATCH_BYTES (1u << 20)
@@ -19,17 +21,6 @@ struct load {
 static const struct load eager_max = {16, 4u << 20}; /* with more, a batch that is not full waits */
 static const struct load full_at = {32, 8u << 20};
 static const struct load room_at = {16, 4u << 20};
-
-struct journal_batch {
-    struct storage_append append; /* its first member */
-    struct hub *hub;
-    struct journal_batch *next;
-    struct ring_block *block; /* what its one line lies in; NULL: bytes, below */
-    bool alone;               /* made for one line */
-    size_t used;
-    char *bytes;
-    struct storage_event events[];
-};
 
 static void append_done(struct storage_request *r);
 
@@ -46,11 +37,12 @@ static size_t batch_load(const struct journal_batch *b)
 
 static struct journal_batch *batch_make(struct hub *h, size_t events, size_t bytes)
 {
-    struct journal_batch *b = malloc(sizeof *b + events * sizeof *b->events + bytes);
+    struct journal_batch *b = arena_take(h->arena, sizeof *b + events * sizeof *b->events + bytes);
 
     if (!b)
         return NULL;
-    *b = (struct journal_batch){.hub = h, .bytes = (char *)(b->events + events)};
+    b->hub = h;
+    b->bytes = (char *)(b->events + events);
     return b;
 }
 
@@ -66,23 +58,31 @@ static void batch_reset(struct journal_batch *b)
 static bool open_batch(struct hub *h)
 {
     struct journal *j = &h->journal;
+    struct journal_batch *b = j->spare;
 
-    if (j->open)
+    if (h->kept->open)
         return true;
-    j->open = j->spare;
-    if (j->open) {
-        j->spare = j->open->next;
+    if (b) {
+        j->spare = b->next;
         j->spare_count--;
     } else {
-        j->open = batch_make(h, BATCH_EVENTS, BATCH_BYTES);
+        b = batch_make(h, BATCH_EVENTS, BATCH_BYTES);
     }
-    if (j->open)
-        batch_reset(j->open);
-    return j->open;
+    if (b)
+        batch_reset(b);
+    arena_order();
+    h->kept->open = b;
+    return b;
 }
 
 static void batch_post(struct hub *h, struct journal_batch *b)
 {
+    b->next = NULL;
+    arena_order();
+    LL_APPEND(h->kept->posted, b);
+    arena_order();
+    if (h->kept->open == b)
+        h->kept->open = NULL;
     h->journal.outstanding++;
     h->journal.outstanding_bytes += batch_load(b);
     h->journal.posted_ms = loop_now_ms(h->loop);
@@ -95,10 +95,7 @@ static void batch_post(struct hub *h, struct journal_batch *b)
 
 static void post_open(struct hub *h)
 {
-    struct journal_batch *b = h->journal.open;
-
-    h->journal.open = NULL;
-    batch_post(h, b);
+    batch_post(h, h->kept->open);
 }
 
 static void append_done(struct storage_request *r)
@@ -106,11 +103,13 @@ static void append_done(struct storage_request *r)
     struct journal_batch *b = (struct journal_batch *)r;
     struct journal *j = &b->hub->journal;
 
+    LL_DELETE(b->hub->kept->posted, b);
+    arena_order();
     j->outstanding--;
     j->outstanding_bytes -= batch_load(b);
     ring_block_unref(b->block);
     if (b->alone || j->spare_count >= SPARES_MAX) {
-        free(b);
+        arena_release(b->hub->arena, b);
         return;
     }
     b->next = j->spare;
@@ -142,7 +141,7 @@ static void take_alone(struct hub *h, const struct ring_entry *e)
 {
     struct journal_batch *b;
 
-    if (h->journal.open && h->journal.open->append.count)
+    if (h->kept->open && h->kept->open->append.count)
         post_open(h); /* order is kept */
     b = batch_make(h, 1, e->block ? 0 : e->len);
     if (!b) {
@@ -162,20 +161,38 @@ static void take_alone(struct hub *h, const struct ring_entry *e)
     batch_post(h, b);
 }
 
+/* A batch that has room for a line of this length; NULL: no memory. */
+static struct journal_batch *batch_for(struct hub *h, size_t len)
+{
+    struct journal_batch *b = h->kept->open;
+
+    if (b && (b->append.count == BATCH_EVENTS || (b->append.count && b->used + len > BATCH_BYTES)))
+        post_open(h);
+    if (open_batch(h))
+        return h->kept->open;
+    lose(h);
+    return NULL;
+}
+
+/* A line that is counted is whole. */
+static void batch_add(struct journal_batch *b, const struct storage_event *e, const char *line)
+{
+    memcpy(b->bytes + b->used, line, e->len);
+    b->events[b->append.count] = *e;
+    b->used += e->len;
+    arena_order();
+    b->append.count++;
+}
+
 static void take_line(struct hub *h, const struct ring_entry *e)
 {
-    struct journal_batch *b = h->journal.open;
+    struct journal_batch *b = batch_for(h, e->len);
+    struct storage_event event;
 
-    if (b && (b->append.count == BATCH_EVENTS || (b->append.count && b->used + e->len > BATCH_BYTES)))
-        post_open(h);
-    if (!open_batch(h)) {
-        lose(h);
+    if (!b)
         return;
-    }
-    b = h->journal.open;
-    memcpy(b->bytes + b->used, ring_line(&h->kept->ring, e), e->len);
-    b->events[b->append.count++] = event_of(h, e, b->used);
-    b->used += e->len;
+    event = event_of(h, e, b->used);
+    batch_add(b, &event, ring_line(&h->kept->ring, e));
 }
 
 void journal_collect(struct hub *h)
@@ -194,11 +211,34 @@ void journal_collect(struct hub *h)
     }
 }
 
+/* One that is longer than a batch has one for itself. */
+void journal_restore(struct hub *h, const struct storage_event *e, const char *line)
+{
+    bool alone = e->len > BATCH_BYTES;
+    struct journal_batch *b;
+    struct storage_event event = *e;
+
+    if (alone && h->kept->open && h->kept->open->append.count)
+        post_open(h);
+    b = alone ? batch_make(h, 1, e->len) : batch_for(h, e->len);
+    if (!b)
+        return;
+    if (alone)
+        batch_reset(b);
+    b->alone = alone;
+    event.at = (uint32_t)b->used;
+    batch_add(b, &event, line);
+    if (alone)
+        batch_post(h, b);
+}
+
 uint64_t journal_due_ms(const struct hub *h)
 {
     const struct journal *j = &h->journal;
 
-    if (!j->open || !j->open->append.count || has_reached(j, eager_max))
+    const struct journal_batch *b = h->kept->open;
+
+    if (!b || !b->append.count || has_reached(j, eager_max))
         return UINT64_MAX;
     return j->posted_ms + JOURNAL_INTERVAL_MS;
 }
@@ -206,7 +246,7 @@ uint64_t journal_due_ms(const struct hub *h)
 void journal_post(struct hub *h, bool at_once)
 {
     journal_collect(h);
-    if (h->journal.open && h->journal.open->append.count &&
+    if (h->kept->open && h->kept->open->append.count &&
         (at_once || journal_due_ms(h) <= loop_now_ms(h->loop)))
         post_open(h);
 }
@@ -226,10 +266,13 @@ void journal_deinit(struct hub *h)
     struct journal *j = &h->journal;
     struct journal_batch *b;
 
-    free(j->open);
+    if (!h->leaving) {
+        arena_release(h->arena, h->kept->open);
+        h->kept->open = NULL;
+    }
     while ((b = j->spare)) {
         j->spare = b->next;
-        free(b);
+        arena_release(h->arena, b);
     }
     *j = (struct journal){0};
 }

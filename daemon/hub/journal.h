@@ -9,19 +9,32 @@
 #ifndef IMD_JOURNAL_H
 #define IMD_JOURNAL_H
 
+#include "storage.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct hub;
-struct journal_batch;
+struct ring_block;
 
 #define JOURNAL_INTERVAL_MS 20
 
+/* On its way to the store, or being filled. */
+struct journal_batch {
+    struct storage_append append; /* its first member */
+    struct hub *hub;
+    struct journal_batch *next;
+    struct ring_block *block; /* what its one line lies in; NULL: bytes, below */
+    bool alone;               /* made for one line */
+    size_t used;
+    char *bytes;
+    struct storage_event events[];
+};
+
 struct journal {
-    uint64_t posted_ms;         /* when the last batch was */
-    uint64_t cursor;            /* ordinal of the first event that was not taken over */
-    struct journal_batch *open; /* being filled */
+    uint64_t posted_ms; /* when the last batch was */
+    uint64_t cursor;    /* ordinal of the first event that was not taken over */
     struct journal_batch *spare;
     unsigned spare_count, outstanding;
     size_t outstanding_bytes;
@@ -32,6 +45,9 @@ void journal_deinit(struct hub *h);
 
 /* Takes over all that is in the ring. */
 void journal_collect(struct hub *h);
+
+/* An event that the process before had not yet on disk; in order, before all that is in the ring. */
+void journal_restore(struct hub *h, const struct storage_event *e, const char *line);
 
 /* The same, and gives it to the store, if it is time or at_once. */
 void journal_post(struct hub *h, bool at_once);

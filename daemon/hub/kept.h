@@ -36,6 +36,7 @@ struct call;
 struct client;
 struct fdstore;
 struct hub;
+struct journal_batch;
 
 /* Replies that wait to be written. */
 struct replies {
@@ -97,6 +98,7 @@ struct kept {
     struct kept_request request;
     struct call *calls; /* `calls_used` were ever used */
     size_t calls_used;
+    struct journal_batch *posted, *open; /* events on their way to the disk, in order; one that is filled */
     struct kept_client *clients[KEPT_CLIENTS_MAX]; /* by slot */
 };
 

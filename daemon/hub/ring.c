@@ -351,17 +351,18 @@ bool ring_end(struct ring *r, size_t lead_used, const struct event *event)
 
 /* ---- From one that another process left ---- */
 
-/* A line that is still to be had lies where lines may, and ends. */
+/* A line, where its block has not gone, lies where lines may, and ends. */
 static bool is_sound(const struct ring *r, const struct ring_entry *e)
 {
-    const char *line = ring_line(r, e);
-
+    if (!e->len)
+        return !e->block;
     if (!e->block && (e->at < r->tail_byte || e->at + e->len > r->head_byte))
-        return e->len == 0;
-    return e->len > 0 && line[e->len - 1] == '\n';
+        return false;
+    return ring_line(r, e)[e->len - 1] == '\n';
 }
 
-static int restore_block(struct ring *r, struct ring_entry *to, const struct ring_entry *from)
+static int restore_block(struct ring *r, struct ring_entry *to, const struct ring_entry *from,
+                         const char *line)
 {
     struct ring_block *b = make_block_room(r, from->len) ? ring_block_new(r->arena) : NULL;
 
@@ -369,7 +370,7 @@ static int restore_block(struct ring *r, struct ring_entry *to, const struct rin
         ring_block_unref(b);
         return -ENOMEM;
     }
-    memcpy(b->bytes, from->block->bytes, from->len);
+    memcpy(b->bytes, line, from->len);
     b->len = from->len;
     to->block = b;
     if (!r->block_count++)
@@ -381,16 +382,16 @@ static int restore_block(struct ring *r, struct ring_entry *to, const struct rin
 /* A line whose block is not to be had leaves an entry without a line, as in ring_release_blocks. */
 static void restore_line(struct ring *r, const struct ring *old, const struct ring_entry *e)
 {
-    bool lost = e->len == 0;
+    bool lost = e->len == 0, large = e->block || e->len > writer_quarter(r);
     struct ring_entry *to;
 
-    make_room(r, e->block || lost ? 0 : e->len);
+    make_room(r, large || lost ? 0 : e->len);
     to = entry_at(r, r->head);
     *to = *e;
     to->at = r->head_byte;
     to->block = NULL;
-    if (e->block) {
-        lost = restore_block(r, to, e) < 0;
+    if (large) {
+        lost = restore_block(r, to, e, ring_line(old, e)) < 0;
     } else if (!lost) {
         memcpy(r->bytes + (r->head_byte & (r->size - 1)), ring_line(old, e), e->len);
         r->head_byte += e->len;
@@ -403,7 +404,7 @@ static void restore_line(struct ring *r, const struct ring *old, const struct ri
 }
 
 /* Places in memory follow absolute positions, which go on from those of the old ring. */
-int ring_restore(struct ring *r, const struct ring *old)
+static int restore(struct ring *r, const struct ring *old)
 {
     if (old->head < old->tail || old->head - old->tail > old->index_mask + 1 ||
         old->head_byte - old->tail_byte > old->size)
@@ -418,6 +419,17 @@ int ring_restore(struct ring *r, const struct ring *old)
             return -EBADMSG;
         restore_line(r, old, e);
     }
-    r->guard = r->tail;
     return 0;
+}
+
+int ring_restore(struct ring *r, const struct ring *old)
+{
+    void (*overtaking)(void *, uint64_t) = r->overtaking;
+    int error;
+
+    r->overtaking = NULL; /* nobody is in it yet */
+    error = restore(r, old);
+    r->overtaking = overtaking;
+    r->guard = r->tail;
+    return error;
 }
