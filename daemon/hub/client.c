@@ -63,7 +63,9 @@ void client_forget_consumer(struct client *c)
 
 void client_free(struct client *c)
 {
-    if (!c->left)
+    if (c->left)
+        filter_free(c->kept->subscriber.filter); /* all that is in plain memory */
+    else
         kept_client_free(c->hub, c->kept);
     free(c);
 }
