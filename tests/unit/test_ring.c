@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -215,6 +216,85 @@ static void test_index_runs_full_before_the_bytes(void **state)
     ring_deinit(&r);
 }
 
+/* What another process reads: the same lines under the same ordinals, in a ring of whatever size. */
+static void test_restored(void **state)
+{
+    static const size_t SIZES[] = {SIZE, 2 * SIZE, 16 * SIZE};
+
+    for (size_t k = 0; k < sizeof SIZES / sizeof *SIZES; k++) {
+        struct ring old, r;
+        const size_t lengths[] = {100, 30000, 300, 15000, 64, 200000, 70, 9000};
+
+        assert_int_equal(ring_init(&old, 4 * SIZE, 1 << 20, NULL), 0);
+        for (unsigned i = 0; i < 80; i++)
+            assert_true(put(&old, lengths[i % 8], (char)('a' + i % 20), 100, LEAD));
+        assert_int_equal(ring_init(&r, SIZES[k], 1 << 20, NULL), 0);
+        r.overtaking = overtaking;
+        overtaken_count = 0;
+        assert_int_equal(ring_restore(&r, &old), 0);
+        assert_int_equal(overtaken_count, 0);
+        assert_ptr_equal(r.overtaking, overtaking);
+        assert_int_equal(r.head, old.head);
+        assert_true(r.tail >= old.tail);
+        assert_true(SIZES[k] < 4 * SIZE || r.tail == old.tail);
+        assert_int_equal(r.guard, r.tail);
+        for (uint64_t at = r.tail; at < r.head; at++) {
+            assert_int_equal(ring_entry(&r, at)->seq, at + 1);
+            assert_line(&r, at, lengths[at % 8], (char)('a' + at % 20));
+        }
+        assert_true(put(&r, 500, 'z', 100, LEAD));
+        assert_line(&r, r.head - 1, 500, 'z');
+        ring_deinit(&old);
+        ring_deinit(&r);
+    }
+}
+
+static void test_released_blocks_leave_a_place_without_a_line(void **state)
+{
+    struct ring old, r;
+
+    setup(&old, 1 << 20);
+    setup(&r, 1 << 20);
+    assert_true(put(&old, 100, 'a', 100, LEAD));
+    assert_true(put(&old, 40000, 'b', 100, LEAD));
+    assert_true(put(&old, 100, 'c', 100, LEAD));
+    ring_release_blocks(&old, 2);
+    assert_int_equal(ring_restore(&r, &old), 0);
+    assert_int_equal(ring_entry(&r, 1)->len, 0);
+    assert_int_equal(r.whole_from, 2);
+    assert_line(&r, 0, 100, 'a');
+    assert_line(&r, 2, 100, 'c');
+    ring_deinit(&old);
+    ring_deinit(&r);
+}
+
+static void test_unsound(void **state)
+{
+    struct ring old, r;
+
+    setup(&old, 1 << 20);
+    assert_true(put(&old, 100, 'a', 100, LEAD));
+    assert_true(put(&old, 100, 'b', 100, LEAD));
+    for (unsigned fault = 0; fault < 4; fault++) {
+        struct ring bad = old;
+        struct ring_entry *e = &bad.index[1], good = *e;
+
+        setup(&r, 1 << 20);
+        if (fault == 0)
+            bad.head = bad.tail - 1;
+        else if (fault == 1)
+            bad.head = bad.index_mask + 3;
+        else if (fault == 2)
+            e->at = bad.head_byte;
+        else
+            e->len = 50; /* does not end there */
+        assert_int_equal(ring_restore(&r, &bad), -EBADMSG);
+        *e = good;
+        ring_deinit(&r);
+    }
+    ring_deinit(&old);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +307,9 @@ int main(void)
         cmocka_unit_test(test_abandon_leaves_no_trace),
         cmocka_unit_test(test_fields),
         cmocka_unit_test(test_index_runs_full_before_the_bytes),
+        cmocka_unit_test(test_restored),
+        cmocka_unit_test(test_released_blocks_leave_a_place_without_a_line),
+        cmocka_unit_test(test_unsound),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
