@@ -723,6 +723,7 @@ static int run(struct daemon *d)
     char why[512];
     int r;
 
+    log_init(d->options.account, NULL);
     raise_descriptor_limit();
     block_signals(); /* before any thread is made */
     r = make_rooms(d);

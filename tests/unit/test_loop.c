@@ -1,6 +1,4 @@
-/* loop: every kind of wake reaches its callback, removal in the middle of a batch is exact, hooks and clock.
- * Also the log. */
-#include "log.h"
+/* loop: every kind of wake reaches its callback, removal in the middle of a batch is exact, hooks and clock. */
 #include "loop.h"
 
 #include <stdarg.h>
@@ -9,7 +7,6 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <systemd/sd-event.h>
@@ -355,98 +352,6 @@ static void test_descriptors_are_given_back(void **state)
     loop_free(NULL);
 }
 
-/* ---- log ---- */
-
-struct captured {
-    int saved, read_end;
-};
-
-static void capture(struct captured *c)
-{
-    int p[2];
-
-    assert_int_equal(pipe2(p, O_CLOEXEC), 0);
-    c->saved = dup(STDERR_FILENO);
-    dup2(p[1], STDERR_FILENO);
-    close(p[1]);
-    c->read_end = p[0];
-}
-
-static void release(struct captured *c)
-{
-    dup2(c->saved, STDERR_FILENO);
-    close(c->saved);
-    close(c->read_end);
-}
-
-static size_t take_output(struct captured *c, char *out, size_t size)
-{
-    fcntl(c->read_end, F_SETFL, O_NONBLOCK);
-    ssize_t n = read(c->read_end, out, size - 1);
-    out[n > 0 ? n : 0] = '\0';
-    return n > 0 ? (size_t)n : 0;
-}
-
-static void test_log_lines(void **state)
-{
-    struct captured c;
-    static char out[4096], lengthy[2000];
-
-    capture(&c);
-    log_init(LOG_INFO);
-    log_warning("one %d", 1);
-    log_debug("not written");
-    log_info("a\nb\033c");
-    take_output(&c, out, sizeof(out));
-    memset(lengthy, 'x', sizeof(lengthy) - 1);
-    release(&c);
-    assert_string_equal(out, "<4>one 1\n<6>a b c\n");
-
-    capture(&c);
-    log_info("%s", lengthy);
-    size_t n = take_output(&c, out, sizeof(out));
-    release(&c);
-    assert_int_equal(n, 1023);
-    assert_string_equal(out + n - 5, "x...\n");
-}
-
-/* A reader that has stopped reading must not stop the loop; afterwards it is told what is missing. */
-static void test_log_never_blocks(void **state)
-{
-    struct captured c;
-    static char out[1 << 20];
-
-    capture(&c);
-    log_init(LOG_INFO);
-    for (int i = 0; i < 5000; i++)
-        log_info("a line that nobody reads, %0100d", i);
-    take_output(&c, out, sizeof(out));
-    log_info("read again");
-    take_output(&c, out, sizeof(out));
-    release(&c);
-    assert_non_null(strstr(out, " log lines were lost"));
-    assert_non_null(strstr(out, "<6>read again\n"));
-}
-
-static void test_log_limit(void **state)
-{
-    struct captured c;
-    struct log_limit l = {0};
-    char out[256];
-    int passed = 0;
-
-    for (int i = 0; i < 20; i++)
-        passed += log_limit_pass(&l);
-    assert_int_equal(passed, LOG_LIMIT_BURST);
-    capture(&c);
-    log_init(LOG_INFO);
-    l.since_ms -= LOG_LIMIT_SECONDS * 1000;
-    assert_true(log_limit_pass(&l));
-    take_output(&c, out, sizeof(out));
-    release(&c);
-    assert_string_equal(out, "<5>15 lines like the next were not written\n");
-}
-
 #define on_loop(f) cmocka_unit_test_setup_teardown(f, loop_set_up, loop_tear_down)
 
 int main(void)
@@ -465,9 +370,6 @@ int main(void)
         on_loop(test_clock_after_sleep),
         on_loop(test_stop_before_run),
         cmocka_unit_test(test_descriptors_are_given_back),
-        cmocka_unit_test(test_log_lines),
-        cmocka_unit_test(test_log_never_blocks),
-        cmocka_unit_test(test_log_limit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
