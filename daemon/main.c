@@ -60,6 +60,7 @@ struct daemon {
     uint64_t armed_ms; /* what the timer is set to; UINT64_MAX: nothing */
     uint64_t random[RANDOM_WORDS];
     unsigned random_left;
+    bool served;
     bool stopping;
     uint64_t stop_ms; /* then at the latest, unless the disk itself holds it up */
 };
@@ -687,8 +688,9 @@ static int serve(struct daemon *d)
     hub_resume(d->hub);
     session_connect(d->session, now_of(d));
     sd_notify(0, "READY=1");
-    log_notice("account %s: serving %s", d->options.account,
-               d->listener.path[0] ? d->listener.path : "systemd's socket");
+    log_event(&(struct log_event){.level = LOG_NOTICE, .id = LOG_STARTED}, "account %s: serving %s",
+              d->options.account, d->listener.path[0] ? d->listener.path : "systemd's socket");
+    d->served = true;
     r = loop_run(d->loop);
     if (d->fdstore)
         fdstore_finish(d->fdstore, KEEPING_MS);
@@ -758,6 +760,9 @@ static void deinit(struct daemon *d)
     descriptors_deinit(&d->descriptors);
     loop_free(d->loop);
     config_free(d->config);
+    if (d->served)
+        log_event(&(struct log_event){.level = LOG_NOTICE, .id = LOG_STOPPED}, "account %s: stopped",
+                  d->options.account);
     options_deinit(&d->options);
 }
 

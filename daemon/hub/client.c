@@ -78,6 +78,13 @@ static void set_throttled(struct client *c, bool on)
     c->hub->throttled_count += on ? 1 : -1u;
 }
 
+static void log_end(const struct client *c, const char *why)
+{
+    struct log_event e = {.level = LOG_WARNING, .id = LOG_CLIENT_DISCONNECTED, .client_uid = &c->uid};
+
+    log_event_limited(&e, "client of uid %u disconnected: %s", (unsigned)c->uid, why);
+}
+
 void client_close(struct client *c, const char *why)
 {
     if (c->closed)
@@ -85,7 +92,7 @@ void client_close(struct client *c, const char *why)
     c->closed = true;
     set_throttled(c, false);
     if (why)
-        log_limited(LOG_WARNING, "client of uid %u disconnected: %s", (unsigned)c->uid, why);
+        log_end(c, why);
     loop_source_remove(c->hub->loop, &c->source);
     c->left = c->stored && c->hub->leaving;
     if (!c->left) {

@@ -12,6 +12,7 @@
 #include "state.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -182,11 +183,30 @@ void hub_write_outbox_state(struct json_writer *w, const struct outbox_entry *e)
     }
 }
 
+/* Whoever queued it may be gone, and nobody else may listen. */
+static void log_not_delivered(const struct outbox_entry *e)
+{
+    struct log_event event = {.level = LOG_WARNING,
+                              .id = LOG_MESSAGE_NOT_DELIVERED,
+                              .state = outbox_state_word(e->state),
+                              .message_id = e->id,
+                              .message_id_len = e->id_len,
+                              .code = e->has_code ? &e->code : NULL};
+
+    if (e->state == OUTBOX_REJECTED)
+        log_event_limited(&event, "queued message %.*s was rejected by the server: code %" PRId64,
+                          (int)e->id_len, e->id, e->code);
+    else if (e->state == OUTBOX_EXPIRED)
+        log_event_limited(&event, "queued message %.*s has expired: it was not delivered in time",
+                          (int)e->id_len, e->id);
+}
+
 void hub_outbox_changed(struct hub *h, const struct outbox_entry *entry)
 {
     struct json_writer *w = ring_begin(&h->kept->ring, EVENT_LEAD + MESSAGE_ID_MAX, 0);
     struct event e = {.kind = EVENT_OUTBOX, .fields.conversation = CONVERSATION_NONE};
 
+    log_not_delivered(entry);
     if (!w)
         return;
     event_write_head(w, EVENT_OUTBOX);

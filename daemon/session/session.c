@@ -230,12 +230,36 @@ static void remember_error(struct session *s, const struct transport_end *end, s
     snprintf(s->last_error.detail, sizeof s->last_error.detail, "%s", end->detail);
 }
 
+/* As the link is now. */
+static struct log_event link_event(const struct session *s, int level)
+{
+    return (struct log_event){.level = level,
+                              .id = LOG_LINK_CHANGED,
+                              .state = link_state_word(s->state),
+                              .reason = s->reason ? link_reason_word(s->reason) : NULL};
+}
+
 static void log_end(const struct session *s, const struct transport_end *end)
 {
     const char *what = end->was_open ? "connection lost" : "cannot connect";
+    struct log_event e = link_event(s, LOG_WARNING);
 
-    log_limited(LOG_WARNING, "%s to %s: %s%s%s%s", what, s->options.url, link_reason_word(end->reason),
-                end->detail[0] ? " (" : "", end->detail, end->detail[0] ? ")" : "");
+    log_event_limited(&e, "%s to %s: %s%s%s%s", what, s->options.url, link_reason_word(end->reason),
+                      end->detail[0] ? " (" : "", end->detail, end->detail[0] ? ")" : "");
+}
+
+static void log_connected(const struct session *s)
+{
+    struct log_event e = link_event(s, LOG_NOTICE);
+
+    log_event_limited(&e, "connected to %s", s->options.url);
+}
+
+static void log_disconnected(const struct session *s)
+{
+    struct log_event e = link_event(s, LOG_NOTICE);
+
+    log_event_limited(&e, "disconnected from %s: %s", s->options.url, link_reason_word(s->reason));
 }
 
 /* Only somebody's action can mend a refused credential: no hurry, but no end either. */
@@ -252,13 +276,13 @@ static void schedule_retry(struct session *s, const struct transport_end *end, s
 static void lost(struct session *s, const struct transport_end *end, struct session_time now)
 {
     remember_error(s, end, now);
-    log_end(s, end);
     if (end->was_open && now.now_ms - s->connected_ms >= s->options.reconnect_stable_ms)
         backoff_reset(&s->backoff);
     if (end->was_open && end->close_code && is_no_reconnect_code(s, end->close_code))
         set_state(s, LINK_DISCONNECTED, LINK_REASON_CLOSE_CODE, now);
     else
         schedule_retry(s, end, now);
+    log_end(s, end);
 }
 
 static void tell_held_answer(struct session *s, struct session_time now);
@@ -286,8 +310,8 @@ void session_opened(struct session *s, struct session_time now)
     s->heartbeat.rtt_known = false;
     if (s->counters.connects++)
         s->counters.reconnects++;
-    log_notice("connected to %s", s->options.url);
     set_state(s, LINK_CONNECTED, LINK_REASON_NONE, now);
+    log_connected(s);
 }
 
 /* ---- What local programs ask of the link ---- */
@@ -315,9 +339,9 @@ void session_disconnect(struct session *s, enum link_reason reason, struct sessi
     s->open_when_idle = false;
     if (s->shutting_down || s->state == LINK_DISCONNECTED)
         return;
-    log_notice("disconnecting from %s: %s", s->options.url, link_reason_word(reason));
     release_transport(s, reason, now);
     set_state(s, LINK_DISCONNECTED, reason, now);
+    log_disconnected(s);
 }
 
 void session_reconnect(struct session *s, struct session_time now)

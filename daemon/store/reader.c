@@ -306,7 +306,8 @@ static void tell_bad(struct walk *w, uint64_t first)
         if (p->bad[i] == first)
             return;
     p->bad[p->bad_count++ % READER_BAD_TOLD] = first;
-    log_error("the history is damaged at number %" PRIu64 ": those events cannot be told again", first);
+    log_limited(LOG_ERR, "the history is damaged at number %" PRIu64 ": those events cannot be told again",
+                first);
 }
 
 /* A good segment whose lines, where they are needed, are there: the hole before it, then its events. */

@@ -24,6 +24,8 @@
 
 static void note_failure(struct worker *w)
 {
+    static const struct log_event e = {.level = LOG_ERR, .id = LOG_STORAGE_FAILED};
+
     snprintf(w->report.detail, sizeof(w->report.detail), "%s", w->database.detail);
     w->report.failures++;
     w->retry_at = worker_mono_ms() + RETRY_MS;
@@ -31,19 +33,22 @@ static void note_failure(struct worker *w)
         return;
     w->report.failed = true;
     w->report.since_ms = worker_wall_ms();
-    log_error("nothing can be stored in %s: %s; tried again each second", w->options.folder,
-              w->report.detail);
+    log_event_limited(&e, "nothing can be stored in %s: %s; tried again each second", w->options.folder,
+                      w->report.detail);
 }
 
 static void note_success(struct worker *w)
 {
+    static const struct log_event e = {.level = LOG_NOTICE, .id = LOG_STORAGE_RECOVERED};
+
     w->report.transactions++;
     if (!w->report.failed)
         return;
     w->report.failed = false;
     w->report.since_ms = worker_wall_ms();
     w->report.detail[0] = '\0';
-    log_notice("%s can be written again; events lost so far: %" PRIu64, w->options.folder, w->report.lost);
+    log_event_limited(&e, "%s can be written again; events lost so far: %" PRIu64, w->options.folder,
+                      w->report.lost);
 }
 
 /* ---- a run's mark ---- */
@@ -259,11 +264,10 @@ static const struct operation {
 static int carry_out(struct worker *w, struct storage_request *r)
 {
     int rc = operations[r->op].carry_out(w, r, false);
-
     if (database_fault(rc) != FAULT_ALONE)
         return rc;
-    log_error("a %s cannot be stored: %s", r->op == STORAGE_APPEND ? "batch of events" : "request",
-              rc == DATABASE_UNREADABLE ? "a file cannot be read" : sqlite3_errstr(rc));
+    log_limited(LOG_ERR, "a %s cannot be stored: %s", r->op == STORAGE_APPEND ? "batch of events" : "request",
+                rc == DATABASE_UNREADABLE ? "a file cannot be read" : sqlite3_errstr(rc));
     r->error = ERROR_STORAGE;
     return SQLITE_OK;
 }
