@@ -239,6 +239,9 @@ struct storage {
      * which their askers bound). */
     int (*post)(void *self, struct storage_request *r);
     void (*report)(void *self, struct storage_report *out);
+    /* A number that rises as long as the store gets on with what it does; also with nothing to do, soon after
+     * this was called. */
+    uint64_t (*beats)(void *self);
 };
 
 /* What the store tells unasked, on the loop. */

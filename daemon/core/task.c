@@ -22,6 +22,7 @@ static void *thread_main(void *shared)
 {
     struct task *t = shared;
 
+    pthread_setname_np(pthread_self(), "imd-task");
     t->run(t);
     atomic_store(&t->ended, true);
     eventfd_write(t->wake, 1);

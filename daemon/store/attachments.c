@@ -4,6 +4,7 @@
  * oldest has been used up, so that a full folder costs one reading in OLDEST_MAX files.
  */
 #include "attachments.h"
+#include "beat.h"
 #include "cleanup.h"
 #include "log.h"
 
@@ -23,6 +24,7 @@
 #define PARTIAL "partial" /* the one that is being written */
 #define BLOCK UINT64_C(4096)
 #define OLDEST_MAX 1024
+#define PIECE (1u << 20) /* that is written, or hashed, at a time */
 
 static_assert(OLDEST_MAX > STORAGE_BINS_MAX, "among the oldest is one that does not belong to the request");
 
@@ -158,6 +160,7 @@ static int listing_read(struct listing *l, DIR *d)
 
     errno = 0;
     while (r == 0 && (entry = readdir(d))) {
+        beat();
         if (look(dirfd(d), entry->d_name, &f))
             r = listing_add(l, &f);
         errno = 0;
@@ -253,6 +256,7 @@ static bool is_over(const struct attachments *a, uint64_t cost)
 static int make_room(struct attachments *a, int folder, uint64_t cost, const struct storage_attach *r)
 {
     while (is_over(a, cost)) {
+        beat();
         if (evict_listed(a, folder, r))
             continue;
         int error = scan(a, folder);
@@ -277,7 +281,8 @@ void attachments_trim(struct attachments *a)
 static int write_all(int fd, const uint8_t *bytes, size_t len)
 {
     while (len > 0) {
-        ssize_t n = write(fd, bytes, len);
+        ssize_t n = write(fd, bytes, len < PIECE ? len : PIECE);
+        beat();
         if (n < 0 && errno != EINTR)
             return -errno;
         bytes += n > 0 ? n : 0;
@@ -311,12 +316,27 @@ static int write_file(int folder, const char *name, const uint8_t *bytes, size_t
     return r;
 }
 
+static bool digest_all(EVP_MD_CTX *c, const uint8_t *bytes, size_t len, unsigned char *digest, unsigned *n)
+{
+    bool good = c && EVP_DigestInit_ex(c, EVP_sha256(), NULL);
+
+    for (size_t piece; good && len > 0; bytes += piece, len -= piece) {
+        piece = len < PIECE ? len : PIECE;
+        good = EVP_DigestUpdate(c, bytes, piece);
+        beat();
+    }
+    return good && EVP_DigestFinal_ex(c, digest, n);
+}
+
 static int hash(const uint8_t *bytes, size_t len, char name[NAME_LENGTH + 1])
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
+    EVP_MD_CTX *c = EVP_MD_CTX_new();
     unsigned n = 0;
+    bool good = digest_all(c, bytes, len, digest, &n);
 
-    if (!EVP_Digest(bytes, len, digest, &n, EVP_sha256(), NULL) || 2 * n != NAME_LENGTH)
+    EVP_MD_CTX_free(c);
+    if (!good || 2 * n != NAME_LENGTH)
         return -ENOMEM;
     for (unsigned i = 0; i < n; i++)
         snprintf(name + 2 * i, 3, "%02x", digest[i]);

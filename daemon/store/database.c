@@ -7,6 +7,7 @@
  * sets.
  */
 #include "database.h"
+#include "beat.h"
 #include "checksum.h"
 #include "cleanup.h"
 #include "log.h"
@@ -344,6 +345,7 @@ static int connect_handle(struct database *d)
 
     if (rc != SQLITE_OK)
         return rc;
+    beat_with_statements(d->handle);
     sqlite3_busy_timeout(d->handle, BUSY_MS);
     sqlite3_db_config(d->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     return execute(d, settings);

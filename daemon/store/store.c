@@ -1,5 +1,6 @@
 /* See store.h. The loop's side: it counts what is under way, and calls `done` for what comes back. */
 #include "store.h"
+#include "beat.h"
 #include "loop.h"
 #include "mailbox.h"
 #include "worker.h"
@@ -92,6 +93,7 @@ static void port_init(struct store *s, const struct store_options *o)
     p->options.folder = s->folder;
     p->stop.op = (enum storage_op)WORKER_STOP;
     p->nudge = (struct storage_request){.op = (enum storage_op)WORKER_NUDGE, .done = on_nudged};
+    p->alive.op = (enum storage_op)WORKER_ALIVE;
     p->changed = (struct storage_request){.op = (enum storage_op)WORKER_CHANGED, .done = on_changed};
     p->expired.note =
         (struct storage_request){.op = (enum storage_op)WORKER_EXPIRED_NOTE, .done = on_expired};
@@ -109,11 +111,14 @@ static int start_thread(struct store *s)
     int r = pthread_create(&s->thread, NULL, worker_run, &s->port);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     s->running = r == 0;
+    if (r == 0)
+        pthread_setname_np(s->thread, "imd-store");
     return -r;
 }
 
 static int start(struct store *s, char *why, size_t n)
 {
+    beat_with_files();
     int r = mailbox_new(&s->port.in, WORKER_REQUESTS + WORKER_NOTES);
 
     if (r == 0)
@@ -237,7 +242,17 @@ static void report(void *self, struct storage_report *out)
     pthread_mutex_unlock(&s->port.lock);
 }
 
+/* An idle worker makes a step when it takes the note. */
+static uint64_t beats(void *self)
+{
+    struct store *s = self;
+
+    if (!s->closing && !atomic_exchange(&s->port.asked, true))
+        mailbox_post(s->port.in, &s->port.alive);
+    return atomic_load(&s->port.beats);
+}
+
 struct storage store_storage(struct store *s)
 {
-    return (struct storage){.self = s, .post = post, .report = report};
+    return (struct storage){.self = s, .post = post, .report = report, .beats = beats};
 }

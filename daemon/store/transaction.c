@@ -8,6 +8,7 @@
  * its last number and where this run is becomes a GAP: after a crash, after the file could not be opened for
  * a while, or after it had to be set aside.
  */
+#include "beat.h"
 #include "log.h"
 #include "worker_state.h"
 
@@ -263,6 +264,7 @@ static const struct operation {
 /* What fails alone is answered so; anything else ends the transaction. */
 static int carry_out(struct worker *w, struct storage_request *r)
 {
+    beat();
     int rc = operations[r->op].carry_out(w, r, false);
     if (database_fault(rc) != FAULT_ALONE)
         return rc;
@@ -540,6 +542,7 @@ static void read_all(struct worker *w)
 
     for (unsigned i = 0; i < w->batch_count; i++) {
         struct storage_request *r = w->batch[i];
+        beat();
         int one = rc == SQLITE_OK ? operations[r->op].carry_out(w, r, true) : rc;
         r->error = one == SQLITE_OK ? r->error : ERROR_STORAGE;
         worker_answer(w, r);

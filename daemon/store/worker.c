@@ -3,6 +3,7 @@
  * (transaction.c); between the turns, one small chore at a time (chores.c).
  */
 #include "worker.h"
+#include "beat.h"
 #include "log.h"
 #include "mailbox.h"
 #include "worker_state.h"
@@ -220,6 +221,9 @@ static void take_note(struct worker *w, struct storage_request *note)
     case WORKER_EXPIRED_NOTE:
         w->expired_home = true;
         break;
+    case WORKER_ALIVE:
+        atomic_store(&w->port->asked, false);
+        break;
     }
 }
 
@@ -298,6 +302,7 @@ static void attach(struct worker *w)
     w->attaching_end = &w->attaching;
     for (struct storage_request *r = first; r; r = next) {
         next = r->next;
+        beat();
         attachments_store(&w->attachments, (struct storage_attach *)r);
         worker_publish(w);
         worker_answer(w, r);
@@ -417,6 +422,7 @@ static void *run(struct worker *w, struct worker_port *port)
     attachments_trim(&w->attachments);
     worker_publish(w);
     while (!w->stopping) {
+        beat();
         if (!chores_do(w))
             wait_for_something(w);
         turn(w);
@@ -427,18 +433,19 @@ static void *run(struct worker *w, struct worker_port *port)
     return NULL;
 }
 
-void *worker_run(void *port)
+void *worker_run(void *shared)
 {
+    struct worker_port *p = shared;
     struct worker *w = malloc(sizeof(*w));
 
+    beat_into(&p->beats);
     if (!w) {
-        struct worker_port *p = port;
         p->result = -ENOMEM;
         snprintf(p->why, sizeof(p->why), "%s", strerror(ENOMEM));
         sem_post(&p->opened);
         return NULL;
     }
-    run(w, port);
+    run(w, p);
     free(w);
     return NULL;
 }

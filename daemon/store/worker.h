@@ -10,6 +10,7 @@
 
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -33,6 +34,7 @@ enum worker_note {
     WORKER_NUDGE,                     /* to the worker: the options are new */
     WORKER_CHANGED,                   /* to the loop, which gives it back: report.failed is not what it was */
     WORKER_EXPIRED_NOTE,              /* likewise: messages have expired */
+    WORKER_ALIVE,                     /* to the worker: only to be taken */
 };
 
 struct worker_expired {
@@ -43,9 +45,12 @@ struct worker_expired {
 
 struct worker_port {
     struct mailbox *in, *out;
-    struct storage_request stop, nudge, changed;
+    struct storage_request stop, nudge, changed, alive;
     struct worker_expired expired;
     uint64_t stop_seq; /* before stop is posted */
+
+    atomic_uint_fast64_t beats; /* steps of the worker so far */
+    atomic_bool asked;          /* alive is posted, and not taken yet */
 
     pthread_mutex_t lock; /* for report and options */
     struct storage_report report;
@@ -58,6 +63,6 @@ struct worker_port {
     char why[160];
 };
 
-void *worker_run(void *port); /* struct worker_port */
+void *worker_run(void *shared); /* struct worker_port */
 
 #endif
