@@ -16,6 +16,7 @@
 #include "options.h"
 #include "session.h"
 #include "store.h"
+#include "supervisor.h"
 #include "transport.h"
 
 #include <errno.h>
@@ -55,6 +56,8 @@ struct daemon {
     } descriptors; /* from the service manager */
     struct fdstore *fdstore;
     struct hub_numbers left; /* by the process before */
+    struct supervisor *supervisor;
+    uint64_t changes_told; /* of the session's state */
     struct loop_hook due, arm;
     struct sd_event_source *timer;
     uint64_t armed_ms; /* what the timer is set to; UINT64_MAX: nothing */
@@ -403,13 +406,11 @@ static void reload(struct daemon *d)
 
 static int on_hangup(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
 {
-    struct timespec t;
+    struct daemon *d = userdata;
 
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
-               (unsigned long long)t.tv_sec * 1000000 + (unsigned long long)t.tv_nsec / 1000);
-    reload(userdata);
-    sd_notify(0, "READY=1");
+    supervisor_reloading(d->supervisor);
+    reload(d);
+    supervisor_ready(d->supervisor);
     return 0;
 }
 
@@ -421,7 +422,7 @@ static int on_terminate(sd_event_source *s, const struct signalfd_siginfo *si, v
         return 0;
     d->stopping = true;
     log_notice("stopping");
-    sd_notify(0, "STOPPING=1");
+    supervisor_stopping(d->supervisor);
     hub_stop_accepting(d->hub);
     hub_leave(d->hub);
     listener_close(&d->listener);
@@ -442,6 +443,15 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
     return 0;
 }
 
+static void tell_status(struct daemon *d)
+{
+    char words[256];
+
+    d->changes_told = session_changes(d->session);
+    session_describe(d->session, words, sizeof words, now_of(d));
+    supervisor_status(d->supervisor, words);
+}
+
 static void hook_due(struct loop_hook *hook)
 {
     struct daemon *d = (struct daemon *)((char *)hook - offsetof(struct daemon, due));
@@ -449,6 +459,8 @@ static void hook_due(struct loop_hook *hook)
     if (session_deadline(d->session) <= loop_now_ms(d->loop))
         session_tick(d->session, now_of(d));
     dispatcher_turn(d->dispatcher, now_of(d));
+    if (session_changes(d->session) != d->changes_told)
+        tell_status(d);
 }
 
 static uint64_t deadline(struct daemon *d)
@@ -591,8 +603,6 @@ static int watch_process(struct daemon *d)
     if (r >= 0)
         r = sd_event_source_set_enabled(d->timer, SD_EVENT_OFF);
     if (r >= 0)
-        r = sd_event_set_watchdog(e, true);
-    if (r >= 0)
         r = netwatch_new(&d->netwatch, e, on_network_change, d);
     return r < 0 ? r : 0;
 }
@@ -654,7 +664,9 @@ static int make_rooms(struct daemon *d)
     d->due.turn = hook_due;
     d->arm.turn = hook_arm;
     loop_hook_add(d->loop, &d->due);
-    r = make_hub(d);
+    r = supervisor_new(&d->supervisor, loop_event(d->loop));
+    if (r == 0)
+        r = make_hub(d);
     if (r == 0)
         r = make_session(d);
     if (r == 0)
@@ -683,11 +695,13 @@ static int open_listener(struct daemon *d)
 
 static int serve(struct daemon *d)
 {
-    int r;
+    int r = supervisor_watch(d->supervisor, &d->storage);
 
+    if (r < 0)
+        return fail("watchdog", r);
     hub_resume(d->hub);
     session_connect(d->session, now_of(d));
-    sd_notify(0, "READY=1");
+    supervisor_ready(d->supervisor);
     log_event(&(struct log_event){.level = LOG_NOTICE, .id = LOG_STARTED}, "account %s: serving %s",
               d->options.account, d->listener.path[0] ? d->listener.path : "systemd's socket");
     d->served = true;
@@ -758,6 +772,7 @@ static void deinit(struct daemon *d)
     hub_free(d->hub);
     fdstore_free(d->fdstore);
     descriptors_deinit(&d->descriptors);
+    supervisor_free(d->supervisor);
     loop_free(d->loop);
     config_free(d->config);
     if (d->served)

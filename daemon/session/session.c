@@ -15,6 +15,7 @@
 #include "send_queue.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,6 +80,7 @@ struct session {
     enum link_state state;
     enum link_reason reason;
     int64_t since_wall_ms;
+    uint64_t changes; /* of the state */
     uint64_t connected_ms, attempted_ms, retry_ms;
     bool transport_busy;     /* between open and closed */
     bool transport_open;     /* frames may be written */
@@ -166,6 +168,7 @@ static void set_state(struct session *s, enum link_state state, enum link_reason
     s->state = state;
     s->reason = reason;
     s->since_wall_ms = now.wall_ms;
+    s->changes++;
     s->listener->status_changed(s->listener->self);
 }
 
@@ -1163,6 +1166,35 @@ static void write_whole(const struct session *s, struct json_writer *w, struct s
     write_heartbeat(s, w, now);
     json_next_key(w, "pending");
     json_uint(w, s->pending.waiting_count);
+}
+
+uint64_t session_changes(const struct session *s)
+{
+    return s->changes;
+}
+
+static void describe_waiting(const struct session *s, char *text, size_t size, struct session_time now)
+{
+    uint64_t left_ms = s->retry_ms > now.now_ms ? s->retry_ms - now.now_ms : 0;
+
+    snprintf(text, size, "Waiting %" PRIu64 " s before try %u: %s", (left_ms + 999) / 1000,
+             s->backoff.attempt, link_reason_word(s->reason));
+}
+
+void session_describe(const struct session *s, char *text, size_t size, struct session_time now)
+{
+    const char *user = s->options.user_id;
+
+    if (s->state == LINK_CONNECTED)
+        snprintf(text, size, "Connected to %s%s%s", s->options.url, user ? " as " : "", user ? user : "");
+    else if (s->state == LINK_CONNECTING)
+        snprintf(text, size, "Connecting to %s", s->options.url);
+    else if (s->state == LINK_WAITING)
+        describe_waiting(s, text, size, now);
+    else if (s->reason == LINK_REASON_REQUESTED)
+        snprintf(text, size, "Disconnected on request");
+    else
+        snprintf(text, size, "Disconnected: %s", link_reason_word(s->reason));
 }
 
 void session_write_status(const struct session *s, struct json_writer *w, bool whole, struct session_time now)

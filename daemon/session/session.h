@@ -108,6 +108,9 @@ void session_connect(struct session *s, struct session_time now);
 void session_disconnect(struct session *s, enum link_reason reason, struct session_time now);
 void session_reconnect(struct session *s, struct session_time now);
 enum link_state session_state(const struct session *s);
+uint64_t session_changes(const struct session *s); /* of the state, so far */
+/* The state in words, for people. */
+void session_describe(const struct session *s, char *text, size_t size, struct session_time now);
 void session_write_status(const struct session *s, struct json_writer *w, bool whole,
                           struct session_time now);
 void session_write_stats(const struct session *s, struct json_writer *w);

@@ -1,123 +1,82 @@
-"""A service manager as imd sees it: the socket is handed over, and descriptors that imd gives to it come back to the next one."""
+"""A service manager as imd sees one: a socket for what it is told, and a watchdog's time."""
 
 import os
-import signal
 import socket
-import sys
 import threading
+import time
 
-from client import Client
 from patience import PATIENCE, until
 
-# The descriptors named as arguments become 3, 4, …, and the process stays the same.
-HAND_OVER = """
-import fcntl, os, sys
-fds = [int(fd) for fd in sys.argv[1].split(",")]
-high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 500 + len(fds)) for fd in fds]
-for i, fd in enumerate(high):
-    os.dup2(fd, 3 + i)
-os.environ["LISTEN_PID"] = str(os.getpid())
-os.execvp(sys.argv[2], sys.argv[2:])
-"""
-DESCRIPTORS_MAX = 8  # that one message brings
+
+DESCRIPTORS_MAX = 8  # that one datagram brings
 
 
 class Manager:
-    """Starts one daemon again and again. `names` are those of the descriptors that it keeps."""
+    """Reads what comes, unless it is `deaf`; then the socket takes a few datagrams and no more."""
 
-    def __init__(self, folder, daemon, keeps=True):
-        self.daemon = daemon
-        self.keeps = keeps
-        self.socket_path = os.path.join(folder, "manager.sock")
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.listener.bind(self.socket_path)
-        self.listener.listen(512)
-        self.notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.notify_path = os.path.join(folder, "notify")
-        self.notified.bind(self.notify_path)
-        self.lock = threading.Lock()
-        self.kept = {}  # name -> descriptors
-        self.said = []  # all that was said beside
-        self.thread = threading.Thread(target=self._listen, daemon=True)
-        self.thread.start()
+    def __init__(self, folder, watchdog_ms=None):
+        self.path = os.path.join(folder, "notify")
+        self.watchdog_ms = watchdog_ms
+        self.told = []  # one entry a datagram: its lines
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+        self.hearing = threading.Event()
+        self.hearing.set()
+        threading.Thread(target=self._listen, daemon=True).start()
 
-    # What imd says
+    def env(self):
+        env = {"NOTIFY_SOCKET": self.path}
+        if self.watchdog_ms:
+            env["WATCHDOG_USEC"] = str(self.watchdog_ms * 1000)
+        return env
+
+    def deaf(self):
+        """From now on nothing is read; one datagram more may be under way."""
+        self.hearing.clear()
+
+    def hear(self):
+        self.hearing.set()
 
     def _listen(self):
         while True:
+            self.hearing.wait()
             try:
-                text, fds, _, _ = socket.recv_fds(self.notified, 4096, DESCRIPTORS_MAX)
+                datagram, descriptors, _, _ = socket.recv_fds(self.socket, 4096, DESCRIPTORS_MAX)
             except OSError:
                 return
-            if text == b"end":
-                return
-            with self.lock:
-                self._take(dict(line.split("=", 1) for line in text.decode().splitlines()), fds)
+            self._take(datagram.decode().rstrip("\n").split("\n"), descriptors)
 
-    def _take(self, said, fds):
-        name = said.get("FDNAME")
-        if said.get("FDSTOREREMOVE") == "1":
-            self._forget(name)
-        elif said.get("FDSTORE") == "1" and self.keeps:
-            self.kept.setdefault(name, []).extend(fds)
-            fds = []
-        else:
-            self.said.append(said)
-        for fd in fds:
+    def _take(self, lines, descriptors):
+        """This one keeps none; see keeper.py."""
+        self.told.append(lines)
+        for fd in descriptors:
             os.close(fd)
 
-    def _forget(self, name):
-        for fd in self.kept.pop(name, []):
-            os.close(fd)
+    def news(self):
+        """All but the signs of life, a datagram each."""
+        return [lines for lines in list(self.told) if lines != ["WATCHDOG=1"]]
 
-    @property
-    def names(self):
-        with self.lock:
-            return sorted(self.kept)
+    def wait_news(self, line):
+        """The datagrams up to one that has this line, which are then forgotten."""
+        at = until(lambda: [i for i, lines in enumerate(self.told) if line in lines], f"the manager is told {line}")[0]
+        told, self.told[:at + 1] = self.told[:at + 1], []
+        return [lines for lines in told if lines != ["WATCHDOG=1"]]
 
-    def connections(self):
-        return [name for name in self.names if name.startswith("imd-client-")]
+    def signs(self):
+        return self.told.count(["WATCHDOG=1"])
 
-    def wait_kept(self, count):
-        until(lambda: len(self.connections()) == count, f"{count} connections are kept")
+    def wait_signs(self, count, seconds=PATIENCE):
+        goal = self.signs() + count
+        until(lambda: self.signs() >= goal, f"{count} more signs of life", seconds)
 
-    # The daemon
+    def signs_within(self, seconds, meanwhile):
+        """How many come in that time, in which `meanwhile` is called again and again."""
+        before, end = self.signs(), time.monotonic() + seconds
+        while time.monotonic() < end:
+            meanwhile()
+            time.sleep(0.02)
+        return self.signs() - before
 
-    def start(self):
-        with self.lock:
-            handed = [(self.listener.fileno(), "imd.socket")]
-            handed += [(fd, name) for name, fds in self.kept.items() for fd in fds]
-        fds = [fd for fd, _ in handed]
-        daemon = self.daemon
-        daemon.launcher = [sys.executable, "-c", HAND_OVER, ",".join(map(str, fds))]
-        daemon.options.update(pass_fds=fds, env={"LISTEN_FDS": str(len(fds)), "NOTIFY_SOCKET": self.notify_path,
-                                                 "LISTEN_FDNAMES": ":".join(name for _, name in handed)})
-        daemon.socket_path, own = self.socket_path, daemon.socket_path
-        try:
-            daemon.spawn()
-            until(daemon._answers, "imd is ready")
-        finally:
-            daemon.socket_path = own
-        return self
-
-    def client(self):
-        return Client(self.socket_path)
-
-    def restart(self, how=signal.SIGTERM):
-        self.end(how)
-        self.start()
-
-    def end(self, how=signal.SIGTERM):
-        process, self.daemon.process = self.daemon.process, None
-        process.signal(how)
-        status = process.wait(2 * PATIENCE)
-        assert status == (0 if how == signal.SIGTERM else -how), f"imd ended with {status}: {process.stderr()}"
-
-    def close(self):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
-            last.sendto(b"end", self.notify_path)
-        self.thread.join()
-        for name in self.names:
-            self._forget(name)
-        self.listener.close()
-        self.notified.close()
+    def stop(self):
+        self.hear()
+        self.socket.close()

@@ -13,7 +13,7 @@ import threading
 import pytest
 
 from client import Client
-from manager import Manager
+from keeper import Keeper
 from patience import PATIENCE, until
 
 HOWS = [signal.SIGTERM, signal.SIGKILL]
@@ -25,7 +25,7 @@ def managed(folder, imd_of, server):
     made = []
 
     def make(keeps=True, **keys):
-        manager = Manager(folder, imd_of(server.url(), **keys), keeps)
+        manager = Keeper(folder, imd_of(server.url(), **keys), keeps)
         made.append(manager)
         manager.start()
         wait_connected(manager)
@@ -34,7 +34,7 @@ def managed(folder, imd_of, server):
     yield make
     for manager in made:
         manager.daemon.stop()
-        manager.close()
+        manager.stop()
 
 
 def wait_connected(manager):

@@ -1,0 +1,102 @@
+"""A service manager as imd sees it: the socket is handed over, and descriptors that imd gives to it come back to the next one."""
+
+import os
+import signal
+import socket
+import sys
+import threading
+
+from client import Client
+from manager import Manager
+from patience import PATIENCE, until
+
+# The descriptors named as arguments become 3, 4, …, and the process stays the same.
+HAND_OVER = """
+import fcntl, os, sys
+fds = [int(fd) for fd in sys.argv[1].split(",")]
+high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 500 + len(fds)) for fd in fds]
+for i, fd in enumerate(high):
+    os.dup2(fd, 3 + i)
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+class Keeper(Manager):
+    """Starts one daemon again and again. `names` are those of the descriptors that it keeps."""
+
+    def __init__(self, folder, daemon, keeps=True):
+        self.lock = threading.Lock()
+        self.kept = {}  # name -> descriptors
+        self.keeps = keeps
+        self.daemon = daemon
+        self.socket_path = os.path.join(folder, "keeper.sock")
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listener.bind(self.socket_path)
+        self.listener.listen(512)
+        super().__init__(folder)
+
+    def _take(self, lines, descriptors):
+        said = dict(line.split("=", 1) for line in lines)
+        name = said.get("FDNAME")
+        with self.lock:
+            if said.get("FDSTOREREMOVE") == "1":
+                self._forget(name)
+            elif said.get("FDSTORE") == "1" and self.keeps:
+                self.kept.setdefault(name, []).extend(descriptors)
+            else:
+                super()._take(lines, descriptors)
+
+    def _forget(self, name):
+        for fd in self.kept.pop(name, []):
+            os.close(fd)
+
+    @property
+    def names(self):
+        with self.lock:
+            return sorted(self.kept)
+
+    def connections(self):
+        return [name for name in self.names if name.startswith("imd-client-")]
+
+    def wait_kept(self, count):
+        until(lambda: len(self.connections()) == count, f"{count} connections are kept")
+
+    # The daemon
+
+    def start(self):
+        with self.lock:
+            handed = [(self.listener.fileno(), "imd.socket")]
+            handed += [(fd, name) for name, fds in self.kept.items() for fd in fds]
+        fds = [fd for fd, _ in handed]
+        daemon = self.daemon
+        daemon.launcher = [sys.executable, "-c", HAND_OVER, ",".join(map(str, fds))]
+        daemon.options.update(pass_fds=fds, env={"LISTEN_FDS": str(len(fds)), **self.env(),
+                                                 "LISTEN_FDNAMES": ":".join(name for _, name in handed)})
+        daemon.socket_path, own = self.socket_path, daemon.socket_path
+        try:
+            daemon.spawn()
+            until(daemon._answers, "imd is ready")
+        finally:
+            daemon.socket_path = own
+        return self
+
+    def client(self):
+        return Client(self.socket_path)
+
+    def restart(self, how=signal.SIGTERM):
+        self.end(how)
+        self.start()
+
+    def end(self, how=signal.SIGTERM):
+        process, self.daemon.process = self.daemon.process, None
+        process.signal(how)
+        status = process.wait(2 * PATIENCE)
+        assert status == (0 if how == signal.SIGTERM else -how), f"imd ended with {status}: {process.stderr()}"
+
+    def stop(self):
+        super().stop()
+        with self.lock:
+            for name in list(self.kept):
+                self._forget(name)
+        self.listener.close()

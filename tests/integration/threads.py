@@ -1,0 +1,41 @@
+"""Threads of a process under test: found by their names, stopped one by one as a debugger does, and let go."""
+
+import contextlib
+import ctypes
+import os
+
+import pytest
+
+_SEIZE, _INTERRUPT, _DETACH = 0x4206, 0x4207, 17
+_WALL = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+_libc.ptrace.restype = ctypes.c_long
+
+
+def thread_named(pid, name):
+    for tid in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/task/{tid}/comm") as f:
+            if f.read().strip() == name:
+                return int(tid)
+    raise AssertionError(f"no thread {name}")
+
+
+def _ptrace(request, tid):
+    if _libc.ptrace(request, tid, None, None) == -1:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+@contextlib.contextmanager
+def stopped(tid):
+    """This thread stands still; the others of its process go on."""
+    try:
+        _ptrace(_SEIZE, tid)
+    except PermissionError:
+        pytest.skip("no thread can be stopped here: ptrace is not allowed")
+    _ptrace(_INTERRUPT, tid)
+    os.waitpid(tid, _WALL)
+    try:
+        yield
+    finally:
+        _ptrace(_DETACH, tid)
