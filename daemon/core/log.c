@@ -148,7 +148,7 @@ static void put_number(struct entry *e, const char *name, int64_t number)
 static const char *message_id_of(enum log_event_id id)
 {
 #define LOG_EVENT_UUID(id, uuid) uuid,
-    static const char *const ids[] = {LOG_EVENTS(LOG_EVENT_UUID)};
+    static const char *const ids[] = {[LOG_PLAIN] = NULL, LOG_EVENTS(LOG_EVENT_UUID)};
 #undef LOG_EVENT_UUID
 
     return ids[id];

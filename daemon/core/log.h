@@ -41,7 +41,7 @@ void log_line(int level, const char *format, ...) __attribute__((format(printf, 
     X(LOG_STORAGE_RECOVERED, "26df9a3f7d5f447c828238f39577c69e")
 
 #define LOG_EVENT_FIRST(id, uuid) id,
-enum log_event_id { LOG_EVENTS(LOG_EVENT_FIRST) LOG_EVENT_COUNT };
+enum log_event_id { LOG_PLAIN /* has none */, LOG_EVENTS(LOG_EVENT_FIRST) LOG_EVENT_COUNT };
 #undef LOG_EVENT_FIRST
 
 /* What an entry has beside its text; what is NULL is left out. */

@@ -275,6 +275,33 @@ static void test_fields(void **state)
                         "IM_REASON=refused\nIM_MESSAGE_ID=id-1\nIM_CODE=-7\nIM_CLIENT_UID=4294967294\n");
 }
 
+/* A plain entry with a field; imd(8) has the numbers of the others. */
+static void test_plain_event(void **state)
+{
+    struct rig *r = *state;
+    uid_t uid = 0;
+
+    use_journal(r);
+    log_event(&(struct log_event){.level = LOG_INFO, .client_uid = &uid}, "text");
+    assert_string_equal(
+        taken_entry(r),
+        "MESSAGE=text\nPRIORITY=6\nSYSLOG_IDENTIFIER=imd\nIM_ACCOUNT=work\nIM_CLIENT_UID=0\n");
+}
+
+static void test_numbers_in_the_manual(void **state)
+{
+#define UUID(id, uuid) uuid,
+    static const char *const ids[] = {LOG_EVENTS(UUID)};
+#undef UUID
+    struct rig *r = *state;
+    int fd = open(MANUAL_PAGE, O_RDONLY | O_CLOEXEC);
+
+    take(r, fd, NULL);
+    close(fd);
+    for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
+        assert_non_null(strstr(r->out, ids[i]));
+}
+
 /* A value that would begin a field of its own is sent with its length. */
 static void test_field_with_newline(void **state)
 {
@@ -370,6 +397,8 @@ int main(void)
         with_rig(test_full_socket),
         with_rig(test_entry),
         with_rig(test_fields),
+        with_rig(test_plain_event),
+        with_rig(test_numbers_in_the_manual),
         with_rig(test_field_with_newline),
         with_rig(test_largest_entry),
         with_rig(test_full_journal),
