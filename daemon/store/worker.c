@@ -192,7 +192,7 @@ bool worker_set_aside(struct worker *w)
 {
     uint64_t reserved = database_salvage_reserved(&w->database);
 
-    log_error("the database in %s is damaged: %s", w->options.folder, w->database.detail);
+    log_limited(LOG_ERR, "the database in %s is damaged: %s", w->options.folder, w->database.detail);
     worker_close_file(w);
     if (database_set_aside(&w->database) < 0)
         return false;

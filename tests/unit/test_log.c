@@ -147,7 +147,7 @@ static void test_long_line(void **state)
     take(r, r->far, &n);
     assert_int_equal(n, LOG_LINE_MAX - 1);
     assert_string_equal(r->out + n - 5, "x...\n");
-    for (size_t i = 0; i + 1 < sizeof(lengthy); i += 2)
+    for (size_t i = 0; i + 2 < sizeof(lengthy); i += 2)
         memcpy(lengthy + i, "\u00e4", 2);
     log_info("x%s", lengthy); /* cut within a character */
     take(r, r->far, &n);
