@@ -15,13 +15,15 @@ from process import Process, build_dir
 
 
 class Server:
-    def __init__(self, folder, name="server", listen="127.0.0.1", tls=None, client_ca=None):
-        """listen: an address, port chosen by the kernel. tls: (certificate, key)."""
+    def __init__(self, folder, name="server", listen="127.0.0.1", tls=None, client_ca=None, launcher=()):
+        """listen: an address, port chosen by the kernel. tls: (certificate, key). launcher: argv in front of it, which must
+        stay the same process."""
         self.folder = folder
         self.name = name
         self.listen = listen
         self.tls = tls
         self.client_ca = client_ca
+        self.launcher = list(launcher)
         self.control_path = os.path.join(folder, f"{name}.control")
         self.port = 0
         self.process = None
@@ -30,7 +32,7 @@ class Server:
     def start(self):
         """Also starts it again, on the port that it had."""
         address = f"[{self.listen}]" if ":" in self.listen else self.listen
-        argv = [os.path.join(build_dir(), "tests/server/im-server"), "--listen", f"{address}:{self.port}",
+        argv = [*self.launcher, os.path.join(build_dir(), "tests/server/im-server"), "--listen", f"{address}:{self.port}",
                 "--control", self.control_path]
         if self.tls:
             argv += ["--tls", *self.tls]
