@@ -34,6 +34,7 @@ struct loading {
     const char *path;
     char *error;
     size_t error_size;
+    bool outside; /* credentials cannot be there */
 };
 
 static int fail(struct loading *l, unsigned line, const char *format, ...)
@@ -248,9 +249,15 @@ static int certificate_check(struct loading *l)
     return 0;
 }
 
-static int file_check(struct loading *l, enum config_key_id id, unsigned line)
+static int credential_check(struct loading *l, const char *key, const char *value, unsigned line)
 {
-    const char *name = config_keys[id].name, *path = *(char **)((char *)l->config + config_keys[id].at);
+    if (l->outside)
+        return 0;
+    return fail(l, line, "%s: %.256s: imd was not started with credentials", key, value);
+}
+
+static int file_check(struct loading *l, const char *name, const char *path, unsigned line)
+{
     _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     struct stat st;
 
@@ -261,6 +268,16 @@ static int file_check(struct loading *l, enum config_key_id id, unsigned line)
     return 0;
 }
 
+static int file_key_check(struct loading *l, enum config_key_id id, unsigned line)
+{
+    const struct config_key *k = &config_keys[id];
+    const char *value = *(char **)((char *)l->config + k->at);
+
+    if (*value == '/')
+        return file_check(l, k->name, value, line);
+    return credential_check(l, k->name, value, line);
+}
+
 /* What was named must be there; the default CA file only where something is checked against it. */
 static int files_check(struct loading *l)
 {
@@ -269,9 +286,9 @@ static int files_check(struct loading *l)
 
     for (int id = 0; r == 0 && id < CONFIG_KEY_COUNT; id++)
         if (config_keys[id].kind == &config_kinds[CONFIG_KIND_FILE] && c->line[id])
-            r = file_check(l, (enum config_key_id)id, c->line[id]);
+            r = file_key_check(l, (enum config_key_id)id, c->line[id]);
     if (r == 0 && c->url.tls && !c->line[CONFIG_CA_FILE])
-        r = file_check(l, CONFIG_CA_FILE, c->line[CONFIG_URL]);
+        r = file_key_check(l, CONFIG_CA_FILE, c->line[CONFIG_URL]);
     return r;
 }
 
@@ -303,34 +320,48 @@ static int all_check(struct loading *l)
 
 DEFINE_CLEANUP(struct config *, config_free)
 
-int config_load(struct config **out, const char *path, char *error, size_t n)
+static int load(struct config **out, struct loading *l)
 {
     _cleanup_(config_freep) struct config *c = calloc(1, sizeof(*c));
     _cleanup_(freep) char *text = NULL;
-    struct loading l = {c, path, error, n};
     const char *why = "";
     struct ini at;
     size_t len;
     int r;
 
     if (!c)
-        return out_of_memory(&l);
-    r = ini_file_read(path, &text, &len, &why);
+        return out_of_memory(l);
+    r = ini_file_read(l->path, &text, &len, &why);
     if (r < 0) {
-        fail(&l, 0, "cannot be read: %s", why);
+        fail(l, 0, "cannot be read: %s", why);
         return r;
     }
+    l->config = c;
     ini_init(&at, text, len);
-    r = defaults_set(&l);
+    r = defaults_set(l);
     if (r == 0)
-        r = lines_read(&l, &at);
+        r = lines_read(l, &at);
     if (r == 0)
-        r = all_check(&l);
+        r = all_check(l);
     if (r < 0)
         return r;
     *out = c;
     c = NULL;
     return 0;
+}
+
+int config_load(struct config **out, const char *path, char *error, size_t n)
+{
+    struct loading l = {.path = path, .error = error, .error_size = n};
+
+    return load(out, &l);
+}
+
+int config_load_outside(struct config **out, const char *path, char *error, size_t n)
+{
+    struct loading l = {.path = path, .error = error, .error_size = n, .outside = true};
+
+    return load(out, &l);
 }
 
 void config_free(struct config *c)

@@ -155,6 +155,8 @@ struct config {
  * `FILE: …` where no line is to blame. *out is set on success only.
  */
 int config_load(struct config **out, const char *path, char *error, size_t n);
+/* The same for who only looks at it, and has no credentials, which systemd gives to the daemon it starts. */
+int config_load_outside(struct config **out, const char *path, char *error, size_t n);
 void config_free(struct config *c); /* NULL is fine */
 
 /*

@@ -181,8 +181,27 @@ static void headers_print(const struct config *c, const struct config_key *k, bo
 
 /* ---- Files ---- */
 
+/* systemd.exec(5), LoadCredential=: the folder is in the environment. Without it the value stays as it is, a
+ * name. */
+static int credential_set(struct config *c, const struct config_key *k, const char *text,
+                          char why[CONFIG_WHY_MAX])
+{
+    const char *folder = getenv("CREDENTIALS_DIRECTORY"), *name = text + strlen(CONFIG_CREDENTIAL);
+    _cleanup_(freep) char *path = NULL;
+
+    if (!*name || *name == '.' || strchr(name, '/'))
+        return wrong(why, "%s does not name a credential", shown(text));
+    if (!folder || *folder != '/')
+        return text_replace(c, k, text);
+    if (asprintf(&path, "%s/%s", folder, name) < 0)
+        return -ENOMEM;
+    return text_replace(c, k, path);
+}
+
 static int file_set(struct config *c, const struct config_key *k, const char *text, char why[CONFIG_WHY_MAX])
 {
+    if (strncmp(text, CONFIG_CREDENTIAL, strlen(CONFIG_CREDENTIAL)) == 0)
+        return credential_set(c, k, text, why);
     if (*text != '/')
         return wrong(why, "%s is not an absolute path", shown(text));
     return text_replace(c, k, text);
@@ -465,7 +484,7 @@ const struct config_kind config_kinds[CONFIG_KIND_COUNT] = {
     [CONFIG_KIND_WORDS] = {"list of words", "quit kicked", true, 0, words_set, words_print, list_clear},
     [CONFIG_KIND_HEADERS] = {"header", "X-Client: imd", true, 0, headers_set, headers_print, list_clear},
     [CONFIG_KIND_CODES] = {"list of close codes", "4001 4003", true, 0, codes_set, codes_print, codes_clear},
-    [CONFIG_KIND_FILE] = {"absolute path", "/etc/imd/token", false, 0, file_set, text_print, text_clear},
+    [CONFIG_KIND_FILE] = {"file", "/etc/imd/token", false, 0, file_set, text_print, text_clear},
     [CONFIG_KIND_SPAN] = {"time span", "500ms, 6s, 5min or 1min 30s", false, sizeof(uint64_t), span_set,
                           span_print, NULL},
     [CONFIG_KIND_SIZE] = {"size", "4096, 64K, 8M or 1G", false, sizeof(size_t), size_set, size_print, NULL},

@@ -5,6 +5,7 @@
 #include "config.h"
 
 #define CONFIG_WHY_MAX 256
+#define CONFIG_CREDENTIAL "credential:" /* before its name, where a file is named */
 
 struct config_kind {
     const char *word;     /* for people: "time span", "size", … */

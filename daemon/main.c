@@ -790,15 +790,16 @@ static int check_config(const struct daemon *d)
 
 static int with_config(struct daemon *d)
 {
+    bool check = d->options.action == OPTIONS_CHECK_CONFIG;
     char error[512];
     struct config *c;
 
-    if (config_load(&c, d->options.config, error, sizeof error) < 0) {
+    if ((check ? config_load_outside : config_load)(&c, d->options.config, error, sizeof error) < 0) {
         fprintf(stderr, "imd: %s\n", error);
         return OPTIONS_EXIT_CONFIG;
     }
     use_config(d, c);
-    return d->options.action == OPTIONS_CHECK_CONFIG ? check_config(d) : run(d);
+    return check ? check_config(d) : run(d);
 }
 
 int main(int argc, char **argv)

@@ -295,6 +295,9 @@ static void bad_values_in_session(void **state)
         {"Header=Sec-WebSocket-Key: x", "Header: this header belongs to the websocket handshake"},
         {"Header=Content-Length: 1", "Header: this header belongs to the websocket handshake"},
         {"HeaderFile=token", "HeaderFile: token is not an absolute path"},
+        {"HeaderFile=credential:", "HeaderFile: credential: does not name a credential"},
+        {"HeaderFile=credential:../x", "HeaderFile: credential:../x does not name a credential"},
+        {"HeaderFile=credential:..", "HeaderFile: credential:.. does not name a credential"},
         {"HeaderFile=~/token", "HeaderFile: ~/token is not an absolute path"},
         {"HeaderFile=/nonexistent/token",
          "HeaderFile: /nonexistent/token cannot be read: No such file or directory"},
@@ -426,6 +429,30 @@ static void default_ca_file_is_needed_for_tls(void **state)
     }
     snprintf(where, sizeof(where), ":2: CaFile: %s cannot be read: %s", path, strerror(errno));
     bad("[Session]\nUrl=wss://h/\n", where);
+}
+
+static void credentials_are_files_that_systemd_gives(void **state)
+{
+    static const char text[] = URL "HeaderFile=credential:some\n";
+    struct config *c;
+    char error[1024];
+
+    unsetenv("CREDENTIALS_DIRECTORY");
+    bad(text, ":3: HeaderFile: credential:some: imd was not started with credentials");
+    assert_int_equal(config_load_outside(&c, conf, error, sizeof(error)), 0);
+    assert_string_equal(c->header_file, "credential:some");
+    config_free(c);
+    setenv("CREDENTIALS_DIRECTORY", folder, 1);
+    c = good(text);
+    assert_string_equal(c->header_file, some_file);
+    config_free(c);
+    assert_int_equal(load_bytes(&c, URL "CaFile=credential:other\n", strlen(URL "CaFile=credential:other\n"),
+                                error, sizeof(error)),
+                     -EINVAL);
+    assert_non_null(strstr(error, "/other cannot be read: No such file or directory"));
+    setenv("CREDENTIALS_DIRECTORY", "relative", 1);
+    bad(text, ":3: HeaderFile: credential:some: imd was not started with credentials");
+    unsetenv("CREDENTIALS_DIRECTORY");
 }
 
 static void lists_are_bounded(void **state)
@@ -667,6 +694,7 @@ int main(void)
         cmocka_unit_test(the_later_key_is_named),
         cmocka_unit_test(long_lines_are_read_whole),
         cmocka_unit_test(default_ca_file_is_needed_for_tls),
+        cmocka_unit_test(credentials_are_files_that_systemd_gives),
         cmocka_unit_test(lists_are_bounded),
         cmocka_unit_test(headers_are_bounded_together),
         cmocka_unit_test(ring_is_whole_pages),
