@@ -57,8 +57,9 @@ class Server:
         """Ends it; an exit status other than 0 is a failure."""
         if not self.process:
             return
-        self.control.close()
-        self.replies.close()
+        if self.control:
+            self.control.close()
+            self.replies.close()
         process, self.process = self.process, None
         try:
             process.signal(signal.SIGTERM)
@@ -68,8 +69,9 @@ class Server:
 
     def kill(self):
         """As if its machine's power had gone, but for the kernel's FIN."""
-        self.control.close()
-        self.replies.close()
+        if self.control:
+            self.control.close()
+            self.replies.close()
         process, self.process = self.process, None
         process.kill()
 

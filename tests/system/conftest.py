@@ -12,6 +12,7 @@ import pytest
 INTEGRATION = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "integration")
 sys.path.insert(0, INTEGRATION)
 
+from certs import Certs  # noqa: E402
 from machine import Machine  # noqa: E402
 from process import build_dir, run  # noqa: E402
 
@@ -23,7 +24,12 @@ _spec.loader.exec_module(_fixtures)
 pytest_configure = _fixtures.pytest_configure
 time_limit = _fixtures.time_limit
 folder = _fixtures.folder
-certs = _fixtures.certs
+
+
+@pytest.fixture
+def certs(folder):
+    """In the test's own folder, which its machine sees too."""
+    return Certs(folder)
 
 
 @pytest.fixture(scope="session")

@@ -1,21 +1,24 @@
 """A machine of the tests' own, with systemd as PID 1 and the imd of this build installed: see the script beside this file."""
 
+import concurrent.futures
+import ctypes
 import json
 import os
 import re
-import select
 import subprocess
 
 import pytest
 
 from client import Client
 from daemon import config_text
-from patience import PATIENCE, Impatient, until
-from process import Process, build_dir, run
+from patience import PATIENCE, until
+from process import build_dir, run
 from server import Server
 
 SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "machine")
 UNABLE = 77
+CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
 UNIT = "imd@{}.service"
 
 
@@ -29,7 +32,8 @@ class Machine:
         self.folder = folder
         self.layer = layer
         self.name = f"{folder}/machine"
-        self.process = None
+        self.log_path = f"{folder}/machine.log"
+        self.keeper = None
         self.pid = 0
         self.clients = []
         self.servers = []
@@ -39,10 +43,11 @@ class Machine:
     def start(self):
         """Boots; skips the test where no machine can be had."""
         argv = [SCRIPT, "up", self.name, "--layer", self.layer, "--share", self.folder, "--share", build_dir()]
-        self.process = Process(argv, self.folder, "machine", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        if not select.select([self.process.child.stdout], [], [], 4 * PATIENCE)[0]:
-            raise Impatient("the machine does not boot")
-        line = self.process.child.stdout.readline()
+        with open(self.log_path, "wb") as log:
+            # No signal ends it with us: it takes the machine down when its standard input ends.
+            self.keeper = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+                                           start_new_session=True)
+        line = self.keeper.stdout.readline()
         if not line:
             self._did_not_boot()
         self.pid = int(line)
@@ -50,24 +55,32 @@ class Machine:
         return self
 
     def _did_not_boot(self):
-        status, why = self.process.wait(), self.process.stderr().strip()
+        status = self.keeper.wait(PATIENCE)
+        with open(self.log_path, errors="replace") as log:
+            why = log.read().strip()
         if status == UNABLE:
             pytest.skip(why.splitlines()[-1])
         raise AssertionError(f"the machine did not boot: {why}")
 
     def stop(self):
-        if not self.process:
+        if not self.keeper:
             return
+        for client in self.clients:
+            client.close()
         try:
             if self.pid:
                 print(f"---- the machine's journal\n{self.journal()}")
-            for one in [*self.clients, *self.servers]:
-                getattr(one, "close", getattr(one, "stop", None))()
         finally:
-            self.process.child.stdin.close()
-            self.process.wait()
-            self.process.kill()
-            self.process = None
+            self._end()
+        for server in self.servers:  # which are not in its PID namespace, and go on without it
+            server.stop()
+
+    def _end(self):
+        """What was started by it is gone when this returns."""
+        keeper, self.keeper, self.pid = self.keeper, None, 0
+        keeper.stdin.close()
+        keeper.stdout.close()
+        keeper.wait(PATIENCE)
 
     # Files and programs in it
 
@@ -78,6 +91,8 @@ class Machine:
     def write(self, path, text, mode=0o644):
         outside = self.path(path)
         os.makedirs(os.path.dirname(outside), exist_ok=True)
+        if os.path.islink(outside):
+            os.unlink(outside)  # an absolute link would lead out of the machine
         with open(outside, "w") as f:
             os.fchmod(f.fileno(), mode)
             f.write(text)
@@ -112,6 +127,17 @@ class Machine:
         """argv in front of a program of the tests that shall see the machine's network and files, but be none of its processes:
         it stays the same process, which the tests start, signal and wait for."""
         return ["nsenter", "--target", str(self.pid), "--mount", "--net", "--"]
+
+    def inside_network(self, make):
+        """What make() returns, called where sockets are the machine's: in a thread, because a thread alone can go there."""
+        def go():
+            with open(f"/proc/{self.pid}/ns/net") as net:
+                if _libc.setns(net.fileno(), CLONE_NEWNET) < 0:
+                    raise OSError(ctypes.get_errno(), "setns")
+            return make()
+
+        with concurrent.futures.ThreadPoolExecutor(1) as thread:
+            return thread.submit(go).result()
 
     def host_pid(self, pid):
         """A process id in the machine, as it is called outside."""

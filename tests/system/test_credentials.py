@@ -50,7 +50,7 @@ def test_it_is_not_in_the_process_nor_in_the_journal(account):
     account.client("work").call("reconnect")
     account.server.wait("accepted", min=2)
     account.wait_state("work", "connected")
-    account.server.mode(upgrade="401")
+    account.server.do("upgrade", answer="401")
     account.client("work").call("reconnect")
     account.wait_journal(unit("work"), "401")
     pid = account.main_pid(unit("work"))
