@@ -37,6 +37,7 @@ class Machine:
         self.pid = 0
         self.clients = []
         self.servers = []
+        self.runtime = {}  # of users whose manager runs: XDG_RUNTIME_DIR
 
     # Life
 
@@ -88,7 +89,7 @@ class Machine:
         """The same file as seen from outside."""
         return f"/proc/{self.pid}/root{path}"
 
-    def write(self, path, text, mode=0o644):
+    def write(self, path, text, mode=0o644, owner=None):
         outside = self.path(path)
         os.makedirs(os.path.dirname(outside), exist_ok=True)
         if os.path.islink(outside):
@@ -96,6 +97,12 @@ class Machine:
         with open(outside, "w") as f:
             os.fchmod(f.fileno(), mode)
             f.write(text)
+        if owner:
+            self.run("chown", f"{owner}:", path)
+
+    def copy(self, path, target):
+        status, _, error = run([SCRIPT, "put", self.name, path, target])
+        assert status == 0, error
 
     def read(self, path):
         with open(self.path(path)) as f:
@@ -183,6 +190,31 @@ class Machine:
         """Lines on top of a unit, as `systemctl edit` would add them."""
         self.write(f"/etc/systemd/system/{name}.d/test.conf", text)
         self.systemctl("daemon-reload")
+
+    # Users' own managers
+
+    def start_user_manager(self, user):
+        """`systemd --user` as a login would start it; without PAM and D-Bus, which systemctl can do without."""
+        uid = self.run("id", "--user", user).strip()
+        runtime = f"/run/user/{uid}"
+        self.run("install", "--directory", "--mode=0700", f"--owner={user}", f"--group={user}", runtime)
+        self.write(f"/etc/systemd/system/manager-{user}.service",
+                   f"[Service]\nType=notify\nUser={user}\nDelegate=yes\nKillMode=mixed\n"
+                   f"Environment=XDG_RUNTIME_DIR={runtime}\nExecStart=/usr/lib/systemd/systemd --user\n")
+        self.systemctl("daemon-reload")
+        self.systemctl("start", f"manager-{user}")
+        self.runtime[user] = runtime
+
+    def attempt_in_session(self, user, *argv, **options):
+        """With the environment of a login: (exit status, stdout, stderr)."""
+        environment = [f"HOME=/home/{user}", f"XDG_RUNTIME_DIR={self.runtime[user]}"]
+        return self.run_as(user, "env", *environment, *argv, **options)
+
+    def run_in_session(self, user, *argv, **options):
+        """The same, and it must succeed: its stdout."""
+        status, out, error = self.attempt_in_session(user, *argv, **options)
+        assert status == 0, f"{' '.join(argv)}: exit status {status}: {out}{error}"
+        return out
 
     # imd
 

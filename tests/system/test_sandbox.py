@@ -6,11 +6,10 @@ import os
 
 import pytest
 
+import probe
 from machine import unit
 from nameserver import NameServer
-from probe import ATTEMPTS
 
-PROBE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "probe.py")
 NAME = "im.example.test"
 ALLOWED = {"write own state", "write /tmp", "unix socket", "inet socket", "netlink socket", "unicast"}
 # The user imd could do these without the unit, or would be told something else.
@@ -33,8 +32,7 @@ def probed(machine):
         machine.configure(name)
         machine.systemctl("start", unit(name))
     machine.systemctl("stop", unit("work"))
-    with open(PROBE) as f:
-        machine.write("/opt/probe.py", f.read())
+    machine.copy(probe.__file__, "/opt/probe.py")
     free = machine.run(*machine.as_user("imd", "/usr/bin/python3", "/opt/probe.py"))
     machine.drop_in(unit("work"), "[Service]\nType=oneshot\nRestart=no\nExecStart=\n"
                                   "ExecStart=/usr/bin/python3 /opt/probe.py\n")
@@ -51,7 +49,7 @@ def filters_packets(machine):
 
 def test_what_is_forbidden_fails_and_what_is_needed_works(probed):
     machine, free, boxed = probed
-    assert set(ATTEMPTS) == ALLOWED | set(FORBIDDEN)
+    assert set(probe.ATTEMPTS) == ALLOWED | set(FORBIDDEN)
     assert {what: "ok" for what in ALLOWED} == {what: boxed[what] for what in ALLOWED}
     expected = dict(FORBIDDEN)
     if not filters_packets(machine):
@@ -125,8 +123,7 @@ def sandboxed_copy(machine, data):
 
 def test_a_file_is_sent_that_imd_itself_could_not_open(sandboxed):
     """ProtectHome= keeps imd out; the program passes it open."""
-    sandboxed.write("/home/ann/note.txt", "from home", mode=0o600)
-    sandboxed.run("chown", "ann:ann", "/home/ann/note.txt")
+    sandboxed.write("/home/ann/note.txt", "from home", mode=0o600, owner="ann")
     sandboxed.wait_state("work", "connected")
     status, out, error = sandboxed.imctl("ann", "work", "send", "-t", "bob", "-c", "private", "--file", "/home/ann/note.txt")
     assert status == 0, out + error
