@@ -42,8 +42,11 @@ def test_the_first_client_starts_the_daemon(session):
 
 
 def test_nobody_else_can_connect(session):
+    """The folder of the login keeps others out, and so would the socket's folder, and so would the socket."""
+    folder = f"{session.runtime['ann']}/imd"
+    assert session.run("stat", "--format=%a", folder, f"{folder}/work.sock").split() == ["700", "600"]
     session.add_user("eve", "imd")
-    code, _, error = session.run_as("eve", "imctl", "-s", f"{session.runtime['ann']}/imd/work.sock", "status")
+    code, _, error = session.run_as("eve", "imctl", "-s", f"{folder}/work.sock", "status")
     assert code == 69 and "permission denied" in error
 
 
