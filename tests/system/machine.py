@@ -1,4 +1,4 @@
-"""A machine of the tests' own, with systemd as PID 1 and the imd of this build installed: see the script beside this file."""
+"""A machine of the tests' own, with systemd as PID 1 and this build installed: see the script beside this file."""
 
 import concurrent.futures
 import ctypes
@@ -7,8 +7,6 @@ import os
 import re
 import subprocess
 
-import pytest
-
 from client import Client
 from daemon import config_text
 from patience import PATIENCE, until
@@ -16,7 +14,6 @@ from process import build_dir, run
 from server import Server
 
 SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "machine")
-UNABLE = 77
 CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 UNIT = "imd@{}.service"
@@ -24,6 +21,12 @@ UNIT = "imd@{}.service"
 
 def unit(account):
     return UNIT.format(account)
+
+
+def obstacle():
+    """Why no machine can be had here, or None."""
+    status, _, error = run([SCRIPT, "examine"])
+    return None if status == 0 else error.strip().splitlines()[-1]
 
 
 class Machine:
@@ -42,7 +45,6 @@ class Machine:
     # Life
 
     def start(self):
-        """Boots; skips the test where no machine can be had."""
         argv = [SCRIPT, "up", self.name, "--layer", self.layer, "--share", self.folder, "--share", build_dir()]
         with open(self.log_path, "wb") as log:
             # No signal ends it with us: it takes the machine down when its standard input ends.
@@ -50,18 +52,11 @@ class Machine:
                                            start_new_session=True)
         line = self.keeper.stdout.readline()
         if not line:
-            self._did_not_boot()
+            with open(self.log_path, errors="replace") as log:
+                raise AssertionError(f"the machine did not boot: {log.read()}")
         self.pid = int(line)
         self.run("systemd-sysusers")
         return self
-
-    def _did_not_boot(self):
-        status = self.keeper.wait(PATIENCE)
-        with open(self.log_path, errors="replace") as log:
-            why = log.read().strip()
-        if status == UNABLE:
-            pytest.skip(why.splitlines()[-1])
-        raise AssertionError(f"the machine did not boot: {why}")
 
     def stop(self):
         if not self.keeper:
@@ -131,12 +126,12 @@ class Machine:
         self.run("useradd", "--create-home", "--user-group", *(["--groups", ",".join(groups)] if groups else []), name)
 
     def outside_launcher(self):
-        """argv in front of a program of the tests that shall see the machine's network and files, but be none of its processes:
-        it stays the same process, which the tests start, signal and wait for."""
+        """argv in front of a program of the tests that shall see the machine's network and files, but be none of its
+        processes: it stays the same process, which the tests start, signal and wait for."""
         return ["nsenter", "--target", str(self.pid), "--mount", "--net", "--"]
 
     def inside_network(self, make):
-        """What make() returns, called where sockets are the machine's: in a thread, because a thread alone can go there."""
+        """What make() returns when sockets are the machine's: in a thread, because one alone can go there."""
         def go():
             with open(f"/proc/{self.pid}/ns/net") as net:
                 if _libc.setns(net.fileno(), CLONE_NEWNET) < 0:
@@ -175,7 +170,8 @@ class Machine:
     def journal(self, name=None):
         """The messages of this unit, one a line; without a name all."""
         self.run("journalctl", "--sync")
-        return self.run("journalctl", "--no-pager", "--quiet", "--all", "--output=cat", *(["--unit", name] if name else []))
+        return self.run("journalctl", "--no-pager", "--quiet", "--all", "--output=cat",
+                        *(["--unit", name] if name else []))
 
     def journal_fields(self, name):
         """The entries of this unit, each with all its fields."""

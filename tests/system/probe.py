@@ -1,4 +1,4 @@
-"""What a process may do here: one line of JSON, {what: "ok", or the name of the error}. Run as it is, and in imd's unit."""
+"""What a process may do here: a line of JSON, {what: "ok" or the error's name}. Run as it is, and in imd's unit."""
 
 import ctypes
 import errno

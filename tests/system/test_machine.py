@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from machine import SCRIPT, Machine
+from machine import SCRIPT
 from patience import until
 
 
@@ -62,19 +62,14 @@ def test_nothing_is_left_when_it_is_told_to_go_down(machine, keeper):
     machine.pid = 0
 
 
-def test_no_process_is_left_when_its_keeper_is_killed(machine, keeper, folder, installed):
+def test_no_process_is_left_when_its_keeper_is_killed(machine, keeper, machine_of):
     os.kill(keeper, signal.SIGKILL)
     machine.keeper.wait()
-    until(lambda: not processes(folder), "its processes are gone")
+    until(lambda: not processes(machine.folder), "its processes are gone")
     machine.pid = 0
     # The empty cgroup goes with the next machine's start.
-    other = Machine(os.path.join(folder, "other"), installed)
-    os.mkdir(other.folder)
-    try:
-        other.start()
-        until(lambda: not cgroup_of(keeper), "its cgroup is gone")
-    finally:
-        other.stop()
+    machine_of("other").start()
+    until(lambda: not cgroup_of(keeper), "its cgroup is gone")
 
 
 TEST_TO_BE_KILLED = """
@@ -87,27 +82,23 @@ sys.stdin.read()
 """
 
 
-def test_nothing_is_left_when_the_test_is_killed(folder, installed):
+def test_nothing_is_left_when_the_test_is_killed(machine_of):
+    one = machine_of("m")
     here = os.path.dirname(SCRIPT)
-    with subprocess.Popen([sys.executable, "-c", TEST_TO_BE_KILLED, here, f"{here}/../integration", folder, installed],
-                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as test:
-        line = test.stdout.readline()
+    argv = [sys.executable, "-B", "-c", TEST_TO_BE_KILLED, here, f"{here}/../integration", one.folder, one.layer]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as test:
+        keeper = int(test.stdout.readline())
+        assert cgroup_of(keeper) and processes(one.folder)
         test.kill()
-    if not line:
-        pytest.skip("no machine can be had here")
-    nothing_left(folder, int(line))
+    nothing_left(one.folder, keeper)
 
 
-def test_two_side_by_side(folder, installed):
-    machines = [Machine(os.path.join(folder, name), installed) for name in ("a", "b")]
-    try:
-        for one in machines:
-            os.mkdir(one.folder)
-            one.start().account("work")
-        for one in machines:
-            one.wait_state("work", "connected")
-        machines[0].stop()
-        assert machines[1].wait_state("work", "connected")
-    finally:
-        for one in machines:
-            one.stop()
+def test_two_side_by_side(machine_of):
+    machines = [machine_of(name).start() for name in ("a", "b")]
+    for one in machines:
+        one.account("work")
+    for one in machines:
+        one.wait_state("work", "connected")
+    machines[0].stop()
+    client = machines[1].wait_state("work", "connected")
+    client.result(client.send("still here"))

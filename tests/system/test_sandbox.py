@@ -1,4 +1,4 @@
-"""What the unit forbids is forbidden, and with it imd does all that it is for: TLS, name lookup, history, attachments."""
+"""What the unit forbids is forbidden; TLS, name lookup, history and attachments work with it."""
 
 import hashlib
 import json
@@ -16,8 +16,8 @@ ALLOWED = {"write own state", "write /tmp", "unix socket", "inet socket", "netli
 FORBIDDEN = {
     "write another account's state": "EROFS", "write /etc": "EROFS", "write /etc/imd": "EROFS", "write /usr": "EROFS",
     "write /run/imd": "EACCES", "see a user's home": "EACCES", "see process 1": "ENOENT", "see /proc/sys": "ENOENT",
-    "mount": "EPERM", "ptrace": "EPERM", "nice": "EPERM", "chown": "EPERM", "setuid bit": "EPERM", "personality": "EPERM",
-    "memory that is code": "EPERM", "namespace": "EPERM", "core": "EFBIG", "packet socket": "EAFNOSUPPORT",
+    "mount": "EPERM", "ptrace": "EPERM", "nice": "EPERM", "chown": "EPERM", "setuid bit": "EPERM",
+    "personality": "EPERM", "memory that is code": "EPERM", "namespace": "EPERM", "core": "EFBIG", "packet socket": "EAFNOSUPPORT",
     "vsock socket": "EAFNOSUPPORT", "multicast": "EPERM",
 }
 FREE = {"see a user's home", "see process 1", "see /proc/sys", "ptrace", "nice", "chown", "setuid bit", "personality",
@@ -125,7 +125,8 @@ def test_a_file_is_sent_that_imd_itself_could_not_open(sandboxed):
     """ProtectHome= keeps imd out; the program passes it open."""
     sandboxed.write("/home/ann/note.txt", "from home", mode=0o600, owner="ann")
     sandboxed.wait_state("work", "connected")
-    status, out, error = sandboxed.imctl("ann", "work", "send", "-t", "bob", "-c", "private", "--file", "/home/ann/note.txt")
+    status, out, error = sandboxed.imctl("ann", "work", "send", "-t", "bob", "-c", "private", "--file",
+                                         "/home/ann/note.txt")
     assert status == 0, out + error
     assert b"from home" in b"".join(sandboxed.server.received(type="FileMsg"))
 

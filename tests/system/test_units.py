@@ -49,8 +49,8 @@ def test_systemd_is_told_that_it_reloads_and_when_it_has(machine):
     machine.systemctl("reload", unit("work"))
     said = r"imd@work.service: Got notification message from PID \d+ \(RELOADING=1"
     until(lambda: re.search(said, machine.journal()), "RELOADING=1 has come")
-    until(lambda: re.search(said + r".*\n(.*\n)*?.*Got notification message from PID \d+ \(READY=1\)", machine.journal()),
-          "READY=1 has come after it")
+    done = said + r".*\n(.*\n)*?.*Got notification message from PID \d+ \(READY=1\)"
+    until(lambda: re.search(done, machine.journal()), "READY=1 has come after it")
     assert machine.show(unit("work"), "ActiveState") == "active"
 
 
@@ -70,6 +70,19 @@ def test_a_bad_configuration_does_not_start_until_it_is_mended(machine):
     assert machine.show(unit("work"), "ExecMainStatus") == "78"
     assert machine.show(unit("work"), "ActiveState") == "failed"  # and not waiting for its next try
     machine.wait_journal(unit("work"), r"/etc/imd/work.conf:2: Url")
+    machine.configure("work")
+    machine.systemctl("start", unit("work"))
+    machine.wait_state("work", "connected")
+
+
+def test_programs_do_not_wait_for_a_daemon_that_cannot_start(machine):
+    """systemd tries some times for one that waits at the socket, then refuses it, until somebody has mended it."""
+    machine.account("work", "nonsense")
+    client = machine.client("work")
+    assert client.wait_closed() == []
+    until(lambda: machine.show("imd@work.socket", "ActiveState") == "failed", "the socket is given up")
+    status, _, error = machine.imctl("root", "work", "status")
+    assert status == 69 and "/run/imd/work.sock" in error
     machine.configure("work")
     machine.systemctl("start", unit("work"))
     machine.wait_state("work", "connected")
