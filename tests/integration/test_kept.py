@@ -1,20 +1,18 @@
 """Connections outlive the process: whoever is connected goes on reading, however imd ends."""
 
 import fcntl
-import json
 import os
 import random
-import select
 import signal
 import struct
 import termios
-import threading
 
 import pytest
 
 from client import Client
 from keeper import Keeper
-from patience import PATIENCE, until
+from patience import until
+from throng import Asker, Traffic, judge, listeners_of, push_the_last, serve
 
 HOWS = [signal.SIGTERM, signal.SIGKILL]
 
@@ -239,121 +237,14 @@ def test_memory_that_ends_processes_is_given_up(managed, imd_of):
     assert "connections are not taken over" in manager.daemon.log()
 
 
-# Under load
-
-
-class Listener:
-    """A program that takes every byte, now and then slowly, and looks at the lines at the end."""
-
-    def __init__(self, manager, pace, **params):
-        self.client = manager.client()
-        self.from_seq = self.client.call("subscribe", params)["seq"]
-        self.pace = pace  # bytes that it reads at a time; None: all there is
-        self.senders = params.get("filter", {}).get("from")
-        self.raw = bytearray()
-
-    def read(self):
-        """False: nothing was there."""
-        if not select.select([self.client.sock], [], [], 0)[0]:
-            return False
-        got = self.client.sock.recv(self.pace or 1 << 18)
-        assert got, f"the connection was closed after {self.raw[-300:]!r}"
-        self.raw += got
-        return True
-
-    def lines(self):
-        assert self.raw.endswith(b"\n") or not self.raw, f"a torn line: {self.raw[-300:]!r}"
-        return [json.loads(line) for line in self.raw.splitlines()]
-
-    def has_all(self):
-        return self.raw.find(b'"the last for some"' if self.senders else b'"the last"', max(0, len(self.raw) - 10_000)) >= 0
-
-
-class Asker:
-    """A program that asks all kinds of things, many at a time, and counts the answers."""
-
-    def __init__(self, manager, seed):
-        self.client = manager.client()
-        self.random = random.Random(seed)
-        self.asked = 0
-        self.waiting = set()
-        self.twice = []
-        self.outcomes = {}
-
-    def ask(self):
-        number = self.asked
-        method, params = self.random.choice([
-            ("hello", None), ("status", None), ("send", {"message": {"content": {"message": f"{number}"}}}),
-            ("send", {"message": {"content": {"message": "q" * self.random.choice([1, 3000])}}, "queue": True}),
-            ("history", {"limit": 5}), ("outbox", {"messageId": "none"})])
-        line = Client.request_line(number, method, params)
-        self.asked += 1
-        self.waiting.add(number)
-        cut = self.random.randrange(len(line))
-        self.client.write(line[:cut])
-        self.client.write(line[cut:])
-
-    def take(self):
-        while select.select([self.client.sock], [], [], 0)[0]:
-            got = self.client.sock.recv(1 << 18)
-            assert got, "the connection was closed"
-            self.client.buffer += got
-        while b"\n" in self.client.buffer:
-            reply = json.loads(self.client.line())
-            number = reply["id"]
-            if number not in self.waiting:
-                self.twice.append(reply)
-            self.waiting.discard(number)
-            outcome = reply["error"]["data"]["reason"] if "error" in reply else "ok"
-            self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
-
-
-class Traffic:
-    """What the server pushes, in a thread of its own, as long as it is wanted."""
-
-    def __init__(self, server):
-        self.server = server
-        self.over = threading.Event()
-        self.thread = threading.Thread(target=self._run)
-        self.thread.start()
-
-    def _run(self):
-        number = 0
-        while not self.over.wait(0.002):
-            for _ in range(4):
-                number += 1
-                length = 150_000 if number % 97 == 0 else number * 37 % 3000
-                self.server.push_text(f"{number} " + "x" * length, **{"from": f"user{number % 3}"})
-
-    def stop(self):
-        self.over.set()
-        self.thread.join()
-
-
-def serve(listeners, askers, seconds):
-    """Lets everybody read and ask for about so long."""
-    turns = max(1, int(seconds / 0.005))
-    for turn in range(turns):
-        for asker in askers:
-            if len(asker.waiting) < 40:
-                asker.ask()
-            asker.take()
-        for listener in listeners:
-            if listener.pace is None or turn % 3 == 0:
-                listener.read()
-        select.select([], [], [], 0.004)
-
-
 @pytest.mark.limit(120)
 @pytest.mark.parametrize("seed", [int(seed) for seed in os.environ.get("IMD_TEST_SEEDS", "1 2").split()])
 def test_under_load(managed, server, seed):
     """Kills and restarts at any moment: each listener has each event once, each request has one answer."""
     chance = random.Random(seed)
     manager = managed(RingSize="64K", AckTimeout="2s")
-    listeners = [Listener(manager, chance.choice([None, None, 7, 700, 5000]), **chance.choice([
-        {}, {"events": ["MESSAGE"]}, {"events": ["MESSAGE", "STATUS", "SENT", "OUTBOX"]}, {"filter": {"from": ["user1"]}}]))
-        for _ in range(50)]
-    askers = [Asker(manager, seed + n) for n in range(5)]
+    listeners = listeners_of(manager.client, chance, 50)
+    askers = [Asker(manager.client(), seed + n) for n in range(5)]
     manager.wait_kept(55)
     traffic = Traffic(server)
     try:
@@ -363,56 +254,5 @@ def test_under_load(managed, server, seed):
     finally:
         traffic.stop()
     wait_connected(manager)
-    server.push_text("the last for some", **{"from": "user1"})
-    server.push_text("the last", **{"from": "user0"})
-    judge(manager, listeners, askers)
-
-
-def settle(askers, listeners):
-    def done():
-        for listener in listeners:
-            listener.read()
-        for asker in askers:
-            asker.take()
-        return all(listener.has_all() for listener in listeners) and not any(asker.waiting for asker in askers)
-    until(done, "every request is answered and every listener has read all", 3 * PATIENCE)
-    for listener in listeners:
-        while listener.read():
-            pass
-
-
-def stored(client):
-    """seq -> event, all that the history has."""
-    found, after = {}, 0
-    while True:
-        page = client.call("history", {"after": after, "limit": 1000})
-        for event in page["events"]:
-            found[event["params"]["seq"] if "seq" in event["params"] else event["params"]["from"]] = event
-            after = event["params"].get("seq", event["params"].get("to"))
-        if not page["more"]:
-            return found
-
-
-def judge(manager, listeners, askers):
-    client = manager.client()
-    for listener in listeners:
-        listener.pace = None
-    settle(askers, listeners)
-    history = stored(client)
-    assert not [e for e in history.values() if e["method"] == "GAP"], "events are missing in the history"
-    for listener in listeners:
-        lines = listener.lines()
-        gaps = [line for line in lines if line.get("method") == "GAP" and line["params"].get("reason") != "outbox"]
-        assert not gaps, gaps
-        got = [line["params"]["seq"] for line in lines if line.get("method") == "MESSAGE"]
-        wanted = [seq for seq, e in history.items() if e["method"] == "MESSAGE" and seq > listener.from_seq and
-                  (not listener.senders or e["params"]["data"].get("from") in listener.senders)]
-        assert got == sorted(wanted)
-        assert [line for line in lines if line.get("method") == "MESSAGE"] == [history[seq] for seq in got]
-    for asker in askers:
-        assert not asker.twice, f"answered twice: {asker.twice}"
-        assert not asker.waiting
-        print(asker.outcomes)
-    for one in [*listeners, *askers]:
-        one.client.close()
-    client.close()
+    push_the_last(server)
+    judge(manager.client(), listeners, askers)

@@ -38,4 +38,11 @@ def stopped(tid):
     try:
         yield
     finally:
-        _ptrace(_DETACH, tid)
+        with contextlib.suppress(ProcessLookupError):
+            _ptrace(_DETACH, tid)
+
+
+def let_die(tid):
+    """A stopped thread whose process is killed is gone only when whoever stopped it has seen that."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(tid, os.WNOHANG | _WALL)
