@@ -256,9 +256,10 @@ static void connection_changed(struct imctl *c, int error, void *userdata)
     struct listening *l = userdata;
     if (error < 0) {
         acks_lost(&l->acks);
-        complain("%s; waiting for it", error == -EBUSY
-                                           ? "imd refuses the subscription (is the consumer in use?)"
-                                           : failure_sentence(error));
+        complain("%s; waiting for it",
+                 error == -EBUSY
+                     ? "imd refuses the subscription (is the consumer in use, or the user not in Receive?)"
+                     : failure_sentence(error));
     } else
         complain("imd is back");
 }

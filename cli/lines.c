@@ -465,21 +465,26 @@ static uint64_t input_size(int fd)
                                                                                  : 0;
 }
 
+static size_t jobs_bounded(const struct imctl_reply *hello, const char *limit, size_t jobs)
+{
+    int64_t most = 0;
+    (void)imctl_reply_int(hello, limit, &most);
+    return most > 0 && jobs > (size_t)most ? (size_t)most : jobs;
+}
+
 /* What imd allows. */
 static int limits_ask(struct run *r, int64_t *line_max)
 {
     struct imctl_reply *hello = NULL;
-    int64_t pending = JOBS_USUAL;
     int status = reach_call(r->c, "hello", NULL, &hello);
     if (status)
         return status;
     *line_max = LINE_MAX_USUAL;
     (void)imctl_reply_int(hello, "limits.maxLine", line_max);
-    (void)imctl_reply_int(hello, "limits.maxPending", &pending);
-    imctl_reply_free(hello);
     r->jobs = r->a->jobs ? (size_t)r->a->jobs : JOBS_USUAL;
-    if (pending > 0 && r->jobs > (size_t)pending)
-        r->jobs = (size_t)pending;
+    r->jobs = jobs_bounded(hello, "limits.maxPending", r->jobs);
+    r->jobs = jobs_bounded(hello, "limits.maxPendingPerUser", r->jobs);
+    imctl_reply_free(hello);
     r->window = r->jobs;
     return 0;
 }
