@@ -14,6 +14,7 @@
 #include "loop.h"
 #include "netwatch.h"
 #include "options.h"
+#include "reload.h"
 #include "session.h"
 #include "store.h"
 #include "supervisor.h"
@@ -58,6 +59,8 @@ struct daemon {
     struct hub_numbers left; /* by the process before */
     struct supervisor *supervisor;
     uint64_t changes_told; /* of the session's state */
+    struct reload *reload; /* under way; NULL: none */
+    bool reload_again;     /* asked for meanwhile */
     struct loop_hook due, arm;
     struct sd_event_source *timer;
     uint64_t armed_ms; /* what the timer is set to; UINT64_MAX: nothing */
@@ -379,16 +382,10 @@ static void apply_reload(struct daemon *d, struct config *next)
         session_reconnect(d->session, now_of(d));
 }
 
-static void reload(struct daemon *d)
+static void reload_with(struct daemon *d, struct config *next)
 {
     char text[512], why[512];
-    struct config *next;
-    int r = config_load(&next, d->options.config, text, sizeof text);
 
-    if (r < 0) {
-        log_error("not reloaded: %s", text);
-        return;
-    }
     if (config_changed(d->config, next, CONFIG_START, text, sizeof text))
         log_warning("%s: changed, but only a restart can apply it: %s", d->options.config, text);
     config_keep_start(next, d->config);
@@ -402,15 +399,50 @@ static void reload(struct daemon *d)
     log_notice("%s: reloaded; changed: %s", d->options.config, *text ? text : "nothing");
 }
 
+static void reload_begin(struct daemon *d);
+
+static void on_reloaded(void *self, struct config *next, const char *error)
+{
+    struct daemon *d = self;
+
+    d->reload = NULL;
+    if (d->stopping) {
+        config_free(next);
+        return;
+    }
+    if (next)
+        reload_with(d, next);
+    else
+        log_error("not reloaded: %s", error);
+    if (d->reload_again)
+        reload_begin(d);
+    else
+        supervisor_ready(d->supervisor);
+}
+
+static void reload_begin(struct daemon *d)
+{
+    int r = reload_start(&d->reload, loop_event(d->loop), d->options.config, on_reloaded, d);
+
+    d->reload_again = false;
+    if (r == 0)
+        return;
+    log_error("not reloaded: %s", strerror(-r));
+    supervisor_ready(d->supervisor);
+}
+
 /* ---- Events of the process ---- */
 
 static int on_hangup(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
 {
     struct daemon *d = userdata;
 
+    if (d->reload) {
+        d->reload_again = true; /* what it has read already may be old */
+        return 0;
+    }
     supervisor_reloading(d->supervisor);
-    reload(d);
-    supervisor_ready(d->supervisor);
+    reload_begin(d);
     return 0;
 }
 
@@ -762,6 +794,7 @@ static int run(struct daemon *d)
 
 static void deinit(struct daemon *d)
 {
+    reload_cancel(d->reload);
     netwatch_free(d->netwatch);
     sd_event_source_unref(d->timer);
     if (d->store)
