@@ -182,6 +182,8 @@ static int entry_read(struct loading *l, const struct ini *at)
         return fail(l, at->line, "%s was already given in line %u", k->name, *line);
     if (!*at->value)
         return fail(l, at->line, "%s has no value", k->name);
+    if (!*line && k->kind->repeats)
+        k->kind->clear(l->config, k); /* its default: what is given does not add to that */
     *line = at->line;
     return value_set(l, k, at->value, at->line);
 }

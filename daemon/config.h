@@ -6,6 +6,7 @@
 #ifndef IMD_CONFIG_H
 #define IMD_CONFIG_H
 
+#include "access.h"
 #include "url.h"
 
 #include <stdbool.h>
@@ -76,11 +77,22 @@
       RELOAD, "How many of them one user may have.")                                                         \
     X(MAX_PENDING, "Local", "MaxPending", NUMBER, max_pending, "4096", 1, 1000000, START,                    \
       "How many messages may wait for the server's answer at a time.")                                       \
+    X(MAX_PENDING_PER_USER, "Local", "MaxPendingPerUser", NUMBER, max_pending_per_user, "1024", 1, 1000000,  \
+      RELOAD, "How many of them one user may have.")                                                         \
+    X(SEND_RATE, "Local", "SendRate", NUMBER, send_rate, "0", 0, 1000000, RELOAD,                            \
+      "How many messages one user may send in a second, at once or spread over it. "                         \
+      "0: as many as it likes.")                                                                             \
     X(STALL_TIMEOUT, "Local", "StallTimeout", SPAN, stall_timeout_ms, "60s", 100, 86400000, RELOAD,          \
       "A subscriber that has events waiting and reads none of them for so long is disconnected.")            \
     X(ACK_TIMEOUT, "Local", "AckTimeout", SPAN, ack_timeout_ms, "30s", 100, 86400000, RELOAD,                \
       "How long a message waits for the server's answer, unless its sender says otherwise; a queued one "    \
       "is then sent again.")                                                                                 \
+    X(RECEIVE, "Access", "Receive", ACCESS, receive, "*", 0, 0, RELOAD,                                      \
+      "Who may subscribe, with or without a consumer, and read the history.")                                \
+    X(SEND, "Access", "Send", ACCESS, send, "*", 0, 0, RELOAD,                                               \
+      "Who may send messages, queued ones too, and list and cancel what is queued.")                         \
+    X(CONTROL, "Access", "Control", ACCESS, control, "", 0, 0, RELOAD,                                       \
+      "Who may connect, disconnect and reconnect the link.")                                                 \
     X(HISTORY, "Store", "History", SWITCH, history, "yes", 0, 0, START,                                      \
       "Keep what came, so that programs get what came while they were away.")                                \
     X(HISTORY_MAX_AGE, "Store", "HistoryMaxAge", SPAN, history_max_age_ms, "7d", 60000, 315360000000,        \
@@ -123,6 +135,13 @@ struct config_key {
 
 extern const struct config_key config_keys[CONFIG_KEY_COUNT];
 
+/* A list of who has a right: as it was written, and what that means. */
+struct config_access {
+    const char **words; /* NULL-terminated; NULL: none */
+    struct access_entry *entries;
+    size_t count;
+};
+
 /* Strings and arrays belong to it. What was not given and has no default: NULL, or an empty list. */
 struct config {
     char *url_text;
@@ -139,8 +158,9 @@ struct config {
     uint16_t proxy_port;
     bool has_proxy;
     size_t ring_size, max_line, max_message, inline_binary;
-    unsigned max_clients, max_clients_per_user, max_pending;
+    unsigned max_clients, max_clients_per_user, max_pending, max_pending_per_user, send_rate;
     uint64_t stall_timeout_ms, ack_timeout_ms;
+    struct config_access receive, send, control;
     bool history;
     uint64_t history_max_age_ms;
     size_t history_max_bytes;
@@ -151,8 +171,9 @@ struct config {
 };
 
 /*
- * Reads and checks a file. 0; or -EINVAL, -ENOMEM … with a sentence in error: `FILE:LINE: what is wrong`, or
- * `FILE: …` where no line is to blame. *out is set on success only.
+ * Reads and checks a file, and looks up the names of users and groups in it, which may block. 0; or -EINVAL,
+ * -ENOMEM … with a sentence in error: `FILE:LINE: what is wrong`, or `FILE: …` where no line is to blame.
+ * *out is set on success only.
  */
 int config_load(struct config **out, const char *path, char *error, size_t n);
 /* The same for who only looks at it, and has no credentials, which systemd gives to the daemon it starts. */

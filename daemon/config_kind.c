@@ -5,7 +5,9 @@
 #include "config_kind.h"
 #include "cleanup.h"
 #include "headers.h"
+#include "userdb.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -139,6 +141,90 @@ static void words_print(const struct config *c, const struct config_key *k, bool
 
     for (size_t i = 0; list && list[i]; i++)
         fprintf(to, "%s%s", i ? " " : "", list[i]);
+}
+
+/* ---- Users and groups ---- */
+
+static_assert(offsetof(struct config_access, words) == 0, "its words are a list like others");
+
+static void access_clear(struct config *c, const struct config_key *k)
+{
+    struct config_access *a = field(c, k);
+
+    list_clear(c, k);
+    free(a->entries);
+    *a = (struct config_access){0};
+}
+
+/* What has only digits is a number, and no name. -1 is nobody's: chown(2) means something else by it. */
+static int id_read(const char *digits, const char *whose, id_t *id, char why[CONFIG_WHY_MAX])
+{
+    unsigned long long value = strlen(digits) > 10 ? UINT64_MAX : strtoull(digits, NULL, 10);
+
+    if (value >= (id_t)-1)
+        return wrong(why, "%.60s is not the number of a %s", digits, whose);
+    *id = (id_t)value;
+    return 0;
+}
+
+static int name_look_up(const char *name, bool is_group, id_t *id, char why[CONFIG_WHY_MAX])
+{
+    const char *whose = is_group ? "group" : "user";
+    bool found = false;
+    int r = is_group ? userdb_group(name, id, &found) : userdb_user(name, id, &found);
+
+    if (r == -ENOMEM)
+        return r;
+    if (r < 0)
+        return wrong(why, "%s %.60s cannot be looked up: %s", whose, name, strerror(-r));
+    return found ? 0 : wrong(why, "there is no %s %.60s", whose, name);
+}
+
+static int access_read(const char *word, struct access_entry *e, char why[CONFIG_WHY_MAX])
+{
+    bool is_group = *word == '@';
+    const char *name = word + is_group;
+
+    *e = (struct access_entry){.kind = is_group ? ACCESS_GROUP : ACCESS_USER};
+    if (strcmp(word, "*") == 0) {
+        e->kind = ACCESS_EVERYBODY;
+        return 0;
+    }
+    if (!*name)
+        return wrong(why, "the name of a group is missing behind @");
+    if (name[strspn(name, "0123456789")] == '\0')
+        return id_read(name, is_group ? "group" : "user", &e->id, why);
+    return name_look_up(name, is_group, &e->id, why);
+}
+
+static int access_append(struct config *c, const struct config_key *k, const char *word, size_t len,
+                         char why[CONFIG_WHY_MAX])
+{
+    struct config_access *a = field(c, k);
+    struct access_entry *longer;
+    int r = list_append(c, k, word, len, why);
+
+    if (r < 0)
+        return r;
+    longer = realloc(a->entries, (a->count + 1) * sizeof(*longer));
+    if (!longer)
+        return -ENOMEM;
+    a->entries = longer;
+    r = access_read(a->words[a->count], &longer[a->count], why);
+    a->count += r == 0;
+    return r;
+}
+
+static int access_set(struct config *c, const struct config_key *k, const char *text,
+                      char why[CONFIG_WHY_MAX])
+{
+    const char *word;
+    size_t len;
+    int r = decoration_refused(text, why);
+
+    while (r == 0 && (word = next_word(&text, &len)))
+        r = access_append(c, k, word, len, why);
+    return r;
 }
 
 /* ---- Headers ---- */
@@ -482,6 +568,8 @@ const struct config_kind config_kinds[CONFIG_KIND_COUNT] = {
     [CONFIG_KIND_PROXY] = {"proxy", "proxy.example.org:3128", false, 0, proxy_set, proxy_print, NULL},
     [CONFIG_KIND_TEXT] = {"text", "alice", false, 0, text_set, text_print, text_clear},
     [CONFIG_KIND_WORDS] = {"list of words", "quit kicked", true, 0, words_set, words_print, list_clear},
+    [CONFIG_KIND_ACCESS] = {"list of users", "alice @staff 1000", true, 0, access_set, words_print,
+                            access_clear},
     [CONFIG_KIND_HEADERS] = {"header", "X-Client: imd", true, 0, headers_set, headers_print, list_clear},
     [CONFIG_KIND_CODES] = {"list of close codes", "4001 4003", true, 0, codes_set, codes_print, codes_clear},
     [CONFIG_KIND_FILE] = {"file", "/etc/imd/token", false, 0, file_set, text_print, text_clear},

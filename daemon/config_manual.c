@@ -12,13 +12,31 @@ static void range_write(FILE *to, const struct config_key *k)
                 config_amount_text(k, k->most, most));
 }
 
+/* A text in which nothing stands for bold or underlined. */
+static void plain_write(FILE *to, const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '*' || *text == '_')
+            fputc('\\', to);
+        fputc(*text, to);
+    }
+}
+
+static void default_write(FILE *to, const struct config_key *k)
+{
+    if (!*k->standard) {
+        fputs(k == &config_keys[CONFIG_URL] ? "No default." : "Default: none.", to);
+        return;
+    }
+    fputs("Default: ", to);
+    plain_write(to, k->standard);
+    fputs(".", to);
+}
+
 static void key_write(FILE *to, const struct config_key *k)
 {
     fprintf(to, "*%s*= _%s_\n\t%s\n\n\t", k->name, k->kind->word, k->sentence);
-    if (*k->standard)
-        fprintf(to, "Default: %s.", k->standard);
-    else
-        fputs(k == &config_keys[CONFIG_URL] ? "No default." : "Default: none.", to);
+    default_write(to, k);
     range_write(to, k);
     if (k->kind->repeats)
         fputs(" May be given several times.", to);
@@ -44,6 +62,11 @@ static void local_write(FILE *to)
     section_write(to, "Local");
 }
 
+static void access_write(FILE *to)
+{
+    section_write(to, "Access");
+}
+
 static void store_write(FILE *to)
 {
     section_write(to, "Store");
@@ -51,8 +74,10 @@ static void store_write(FILE *to)
 
 int main(void)
 {
-    struct manual_part parts[] = {
-        {"@session@\n", session_write, 0}, {"@local@\n", local_write, 0}, {"@store@\n", store_write, 0}};
+    struct manual_part parts[] = {{"@session@\n", session_write, 0},
+                                  {"@local@\n", local_write, 0},
+                                  {"@access@\n", access_write, 0},
+                                  {"@store@\n", store_write, 0}};
 
     return manual_fill(parts, sizeof(parts) / sizeof(*parts));
 }

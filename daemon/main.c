@@ -299,6 +299,14 @@ static struct transport_options transport_options_of(const struct config *c)
     };
 }
 
+static struct access access_of(const struct config *c)
+{
+    return (struct access){.owner = geteuid(),
+                           .receivers = {c->receive.entries, c->receive.count},
+                           .senders = {c->send.entries, c->send.count},
+                           .controllers = {c->control.entries, c->control.count}};
+}
+
 static struct hub_options hub_options_of(const struct daemon *d)
 {
     const struct config *c = d->config;
@@ -311,10 +319,13 @@ static struct hub_options hub_options_of(const struct daemon *d)
         .max_clients = c->max_clients,
         .max_clients_per_user = c->max_clients_per_user,
         .max_pending = c->max_pending,
+        .max_pending_per_user = c->max_pending_per_user,
+        .send_rate = c->send_rate,
         .stall_timeout_ms = c->stall_timeout_ms,
         .history = c->history,
         .outbox_expires_ms = c->outbox_expires_ms,
         .fdstore = d->fdstore,
+        .access = access_of(c),
     };
 }
 

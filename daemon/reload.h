@@ -1,6 +1,6 @@
 /*
- * A reload: the configuration is read by a task, because a disk may take its time and the loop must not wait
- * for it.
+ * A reload: the configuration is read by a task, because a name service that is asked for users, or a disk,
+ * may take its time and the loop must not wait for it.
  */
 #ifndef IMD_RELOAD_H
 #define IMD_RELOAD_H

@@ -18,12 +18,14 @@
 
 struct hub;
 struct client;
+struct user;
 
 /* A request that waits for its answer. */
 struct call {
     struct link_call link; /* its first member: told the server's answer */
     struct hub *hub;
     struct client *client; /* NULL: it has gone */
+    struct user *user;     /* one of whose pending messages it is; NULL: nobody's */
     struct call *prev, *next;
     bool taken;      /* else free */
     bool stored;     /* waits for the store */
@@ -52,6 +54,8 @@ struct client {
     bool dirty;
     uid_t uid;
     gid_t gid;
+    struct user *user;         /* the same as the hub knows it */
+    unsigned rights;           /* a set: enum right */
     struct kept_client *kept;  /* where it stands */
     bool stored;               /* the service manager has its connection too … */
     bool left;                 /* … and this process leaves it to the next one */

@@ -8,6 +8,7 @@
 #include "inheritance.h"
 #include "json_writer.h"
 #include "log.h"
+#include "peer.h"
 #include "request.h"
 #include "state.h"
 
@@ -619,37 +620,6 @@ static void turn(struct loop_hook *hook)
 
 /* ---- Clients ---- */
 
-static struct hub_user *user_find(struct hub *h, uid_t uid)
-{
-    for (size_t i = 0; i < h->user_count; i++)
-        if (h->users[i].uid == uid)
-            return &h->users[i];
-    return NULL;
-}
-
-static struct hub_user *user_add(struct hub *h, uid_t uid)
-{
-    if (h->user_count == h->user_capacity) {
-        size_t capacity = h->user_capacity ? 2 * h->user_capacity : 8;
-        struct hub_user *users = realloc(h->users, capacity * sizeof *users);
-
-        if (!users)
-            return NULL;
-        h->users = users;
-        h->user_capacity = capacity;
-    }
-    h->users[h->user_count] = (struct hub_user){.uid = uid};
-    return &h->users[h->user_count++];
-}
-
-static void user_release(struct hub *h, uid_t uid)
-{
-    struct hub_user *u = user_find(h, uid);
-
-    if (u && --u->clients == 0)
-        *u = h->users[--h->user_count];
-}
-
 static int accept_retry(sd_event_source *s, uint64_t usec, void *userdata)
 {
     struct hub *h = userdata;
@@ -725,7 +695,7 @@ void hub_client_gone(struct hub *h, struct client *c)
     DL_DELETE(h->clients, c);
     await_no_more(h, c);
     h->client_count--;
-    user_release(h, c->uid);
+    users_leave(&h->users, c->user, loop_now_ms(h->loop));
     c->grave_next = h->graveyard; /* next stays, for who walks the list at this moment */
     h->graveyard = c;
     accept_again(h);
@@ -743,6 +713,7 @@ struct call *hub_call_new(struct hub *h, struct client *c, const char *id, size_
         return NULL;
     call->hub = h;
     call->client = c;
+    call->user = NULL;
     call->stored = false;
     call->slot = c->kept->slot;
     call->bytes = 0;
@@ -764,6 +735,8 @@ void hub_call_free(struct call *call)
         DL_DELETE(call->client->calls, call);
         hub_mark_dirty(h, call->client); /* it may have waited for nothing else */
     }
+    if (call->user)
+        users_answered(&h->users, call->user, loop_now_ms(h->loop));
     call->taken = false;
     h->stored_calls -= call->stored;
     h->stored_bytes -= call->bytes;
@@ -778,7 +751,7 @@ static const char *over_limit(struct hub *h, const struct client *c)
         return "descriptors";
     if (h->client_count > h->options.max_clients)
         return "MaxClients";
-    if (user_find(h, c->uid)->clients > h->options.max_clients_per_user)
+    if (c->user->clients > h->options.max_clients_per_user)
         return "MaxClientsPerUser";
     return NULL;
 }
@@ -793,10 +766,28 @@ struct hub_numbers hub_inherit(struct hub *h, const struct hub_descriptor *d, si
     return numbers;
 }
 
+static bool receives(const struct client *c)
+{
+    return c->kept->subscriber.kinds || c->opening;
+}
+
+/* The rights of those who are there. What a client has asked for already is still answered. */
+static void revise_rights(struct hub *h)
+{
+    struct client *c, *next;
+
+    DL_FOREACH_SAFE(h->clients, c, next) {
+        c->rights = peer_rights(c->fd, c->uid, c->gid, &h->options.access);
+        if (receives(c) && !(c->rights & RIGHT_RECEIVE))
+            client_close(c, "it is not in Receive of imd.conf any more");
+    }
+}
+
 void hub_resume(struct hub *h)
 {
     inheritance_take(h, h->inheritance);
     h->inheritance = NULL;
+    revise_rights(h); /* the configuration may be another than when they subscribed */
 }
 
 void hub_leave(struct hub *h)
@@ -831,25 +822,26 @@ struct client *hub_add_client(struct hub *h, int fd, struct kept_client *kept)
 {
     struct ucred who = {.uid = (uid_t)-1, .gid = (gid_t)-1};
     socklen_t size = sizeof who;
-    struct hub_user *u;
+    struct user *u;
     struct client *c;
 
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0) {
         close_unserved(h, fd, kept);
         return NULL;
     }
-    u = user_find(h, who.uid);
-    if ((!u && !(u = user_add(h, who.uid))) || !(c = client_new(h, fd, who.uid, who.gid, kept))) {
+    u = users_join(&h->users, who.uid, loop_now_ms(h->loop));
+    if (!u || !(c = client_new(h, fd, who.uid, who.gid, kept))) {
         log_limited(LOG_ERR, "cannot serve a client: no memory");
-        if (!u)
+        if (u)
+            users_leave(&h->users, u, loop_now_ms(h->loop));
+        else
             close_unserved(h, fd, kept);
-        else if (!u->clients)
-            *u = h->users[--h->user_count];
         return NULL;
     }
+    c->user = u;
+    c->rights = peer_rights(fd, c->uid, c->gid, &h->options.access);
     DL_APPEND(h->clients, c);
     h->client_count++;
-    u->clients++;
     return c;
 }
 
@@ -912,6 +904,7 @@ int hub_new(struct hub **out, struct loop *loop, const struct hub_options *o)
     if (!h)
         return -ENOMEM;
     h->options = *o;
+    h->users.rate = o->send_rate;
     h->loop = loop;
     h->listener = (struct link_listener){.self = h,
                                          .begin = event_begin,
@@ -964,7 +957,7 @@ void hub_free(struct hub *h)
         arena_release(h->arena, h->kept->calls);
     }
     kept_deinit(h);
-    free(h->users);
+    users_deinit(&h->users);
     free(h);
 }
 
@@ -984,7 +977,9 @@ void hub_configure(struct hub *h, const struct hub_options *o)
     h->options.fdstore = h->fdstore;
     h->options.ring_size = ring_size;
     h->options.max_pending = max_pending;
+    h->users.rate = o->send_rate;
     h->kept->ring.block_limit = 2 * o->max_message;
+    revise_rights(h);
     if (timer_armed(h->stall_timer))
         stall_due(h->stall_timer, 0, h);
 }

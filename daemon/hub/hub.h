@@ -6,6 +6,7 @@
 #ifndef IMD_HUB_H
 #define IMD_HUB_H
 
+#include "access.h"
 #include "link.h"
 #include "storage.h"
 
@@ -20,11 +21,13 @@ struct loop;
 struct hub_options {
     const char *account;
     size_t ring_size, max_line, max_message;
-    unsigned max_clients, max_clients_per_user, max_pending;
+    unsigned max_clients, max_clients_per_user, max_pending, max_pending_per_user;
+    unsigned send_rate; /* messages a second of one user; 0: as many as it likes */
     uint64_t stall_timeout_ms;
     bool history;
     uint64_t outbox_expires_ms;
     struct fdstore *fdstore; /* for what is to outlive the process, see kept.h; NULL: nothing is */
+    struct access access;    /* its lists too */
 };
 
 /* One that came back from the service manager. */
@@ -62,7 +65,10 @@ void hub_set_storage(struct hub *h, const struct storage *s, uint64_t seq, uint6
 /* The last number given to an event. */
 uint64_t hub_seq(const struct hub *h);
 
-/* New limits from here on; ring_size, max_pending and history stay what they were. */
+/*
+ * New limits and rights from here on, also for those who are connected; ring_size, max_pending and history
+ * stay what they were. A subscriber that may not receive any more is disconnected.
+ */
 void hub_configure(struct hub *h, const struct hub_options *o);
 
 /* Accepts clients from this listening socket, which stays the caller's. */

@@ -27,7 +27,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-#define KEPT_FORMAT 1
+#define KEPT_FORMAT 2
 #define KEPT_SIZE ((size_t)1 << 36) /* address space: ring, large lines, what waits for clients */
 #define KEPT_CLIENTS_MAX (1u << 16) /* more are served, but not kept */
 #define KEPT_NONE UINT32_MAX

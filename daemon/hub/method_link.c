@@ -6,6 +6,8 @@
     X("maxLine", max_line)                       \
     X("maxMessage", max_message)                 \
     X("maxPending", max_pending)                 \
+    X("maxPendingPerUser", max_pending_per_user) \
+    X("sendRate", send_rate)                     \
     X("maxClients", max_clients)                 \
     X("maxClientsPerUser", max_clients_per_user) \
     X("ringSize", ring_size)

@@ -54,13 +54,22 @@ static bool is_held_up(struct request *r)
 /* A call that waits for the server's answer; NULL: too many do. */
 static struct call *answered_call(struct request *r)
 {
-    struct call *call = hub_call_new(r->hub, r->client, r->id, r->id_len);
+    struct user *user = r->client->user;
+    struct call *call;
 
+    if (user->pending >= r->hub->options.max_pending_per_user) {
+        snprintf(r->detail, sizeof r->detail, "too many messages of this user wait for the server's answer");
+        r->limit = "MaxPendingPerUser";
+        return NULL;
+    }
+    call = hub_call_new(r->hub, r->client, r->id, r->id_len);
     if (!call) {
         r->limit = "MaxPending";
         return NULL;
     }
     call->link.answered = send_answered;
+    call->user = user;
+    users_wait(user);
     return call;
 }
 
@@ -299,6 +308,27 @@ static enum error send_files(struct request *r, struct link_send *s, bool queue,
 
 #define EXPIRES_MAX_MS (30ull * 24 * 3600 * 1000)
 
+/* What was refused does not count against the rate. */
+static enum error pass_on(struct request *r, struct link_send *s, bool queue, uint64_t expires_ms)
+{
+    struct hub *h = r->hub;
+    struct user *user = r->client->user;
+    enum error e;
+
+    if (!users_may_send(&h->users, user, loop_now_ms(h->loop))) {
+        snprintf(r->detail, sizeof r->detail, "this user has sent SendRate messages within a second");
+        r->limit = "SendRate";
+        return ERROR_BUSY;
+    }
+    if (r->passed)
+        e = send_files(r, s, queue, expires_ms);
+    else
+        e = queue ? send_later(r, s, expires_ms) : send_now(r, s);
+    if (!e)
+        users_sent(&h->users, user);
+    return e;
+}
+
 enum error handle_send(struct request *r)
 {
     struct link_send s = {.line = r->scan, .message = request_param(r, "message")};
@@ -316,10 +346,7 @@ enum error handle_send(struct request *r)
         return request_invalid(r, "\"%s\" has no meaning here", queue ? "timeoutMs" : "expiresMs");
     if (!s.message || r->scan->tokens[s.message].type != SCAN_OBJECT)
         return request_invalid(r, "\"%s\" is required and must be an object", "message");
-    if (r->passed)
-        e = send_files(r, &s, queue, expires_ms);
-    else
-        e = queue ? send_later(r, &s, expires_ms) : send_now(r, &s);
+    e = pass_on(r, &s, queue, expires_ms);
     if (e && !*r->detail)
         snprintf(r->detail, sizeof r->detail, "%s", s.detail);
     if (e && !r->limit)

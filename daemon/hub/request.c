@@ -9,6 +9,7 @@
 
 struct method_row {
     enum error (*handle)(struct request *r);
+    enum right right;      /* that is needed */
     const char *params[8]; /* NULL-terminated: what may be given */
 };
 
@@ -217,20 +218,21 @@ struct call *stored_call(struct request *r)
 /* ---- Methods ---- */
 
 static const struct method_row METHOD_ROWS[METHOD_COUNT] = {
-    [METHOD_HELLO] = {handle_hello, {NULL}},
-    [METHOD_SEND] = {handle_send, {"message", "timeoutMs", "queue", "expiresMs", NULL}},
-    [METHOD_SUBSCRIBE] = {handle_subscribe, {"events", "filter", "since", "consumer", NULL}},
-    [METHOD_UNSUBSCRIBE] = {handle_unsubscribe, {NULL}},
-    [METHOD_STATUS] = {handle_status, {NULL}},
-    [METHOD_CONNECT] = {handle_connect, {NULL}},
-    [METHOD_DISCONNECT] = {handle_disconnect, {NULL}},
-    [METHOD_RECONNECT] = {handle_reconnect, {NULL}},
-    [METHOD_STATS] = {handle_stats, {NULL}},
-    [METHOD_ACK] = {handle_ack, {"seq", NULL}},
+    [METHOD_HELLO] = {handle_hello, RIGHT_NONE, {NULL}},
+    [METHOD_SEND] = {handle_send, RIGHT_SEND, {"message", "timeoutMs", "queue", "expiresMs", NULL}},
+    [METHOD_SUBSCRIBE] = {handle_subscribe, RIGHT_RECEIVE, {"events", "filter", "since", "consumer", NULL}},
+    [METHOD_UNSUBSCRIBE] = {handle_unsubscribe, RIGHT_RECEIVE, {NULL}},
+    [METHOD_STATUS] = {handle_status, RIGHT_NONE, {NULL}},
+    [METHOD_CONNECT] = {handle_connect, RIGHT_CONTROL, {NULL}},
+    [METHOD_DISCONNECT] = {handle_disconnect, RIGHT_CONTROL, {NULL}},
+    [METHOD_RECONNECT] = {handle_reconnect, RIGHT_CONTROL, {NULL}},
+    [METHOD_STATS] = {handle_stats, RIGHT_NONE, {NULL}},
+    [METHOD_ACK] = {handle_ack, RIGHT_RECEIVE, {"seq", NULL}},
     [METHOD_HISTORY] = {handle_history,
+                        RIGHT_RECEIVE,
                         {"after", "before", "since", "until", "filter", "limit", "reverse", NULL}},
-    [METHOD_OUTBOX] = {handle_outbox, {"messageId", NULL}},
-    [METHOD_OUTBOX_CANCEL] = {handle_outbox_cancel, {"messageId", NULL}},
+    [METHOD_OUTBOX] = {handle_outbox, RIGHT_SEND, {"messageId", NULL}},
+    [METHOD_OUTBOX_CANCEL] = {handle_outbox_cancel, RIGHT_SEND, {"messageId", NULL}},
 };
 
 /* ---- Dispatch ---- */
@@ -297,6 +299,15 @@ static const char *check_envelope(const struct envelope *e, const struct scan *s
     return NULL;
 }
 
+static enum error check_right(struct request *r, enum right needed)
+{
+    if (!(needed & ~r->client->rights))
+        return ERROR_NONE;
+    snprintf(r->detail, sizeof r->detail, "not allowed for this user: not in %s of imd.conf",
+             right_key(needed));
+    return ERROR_DENIED;
+}
+
 static enum error call_method(struct request *r, const struct envelope *e)
 {
     const struct scan_token *t = &r->scan->tokens[e->method];
@@ -309,7 +320,9 @@ static enum error call_method(struct request *r, const struct envelope *e)
         return ERROR_METHOD_NOT_FOUND;
     }
     r->params = e->params;
-    error = check_params(r, &METHOD_ROWS[method]);
+    error = check_right(r, METHOD_ROWS[method].right);
+    if (!error)
+        error = check_params(r, &METHOD_ROWS[method]);
     return error ? error : METHOD_ROWS[method].handle(r);
 }
 

@@ -12,6 +12,7 @@
 #include "ring.h"
 #include "scan.h"
 #include "storage.h"
+#include "user.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -50,12 +51,6 @@ struct hub_counters {
 #define COUNTER_MEMBER(member, name) uint64_t member;
     HUB_COUNTERS(COUNTER_MEMBER)
 #undef COUNTER_MEMBER
-};
-
-/* How many clients of one user there are. */
-struct hub_user {
-    uid_t uid;
-    unsigned clients;
 };
 
 /* Buffers for lines that are read. */
@@ -103,8 +98,7 @@ struct hub {
     size_t page_bytes;        /* of replays */
     unsigned page_count, pages_reading;
     unsigned client_count, throttled_count;
-    struct hub_user *users;
-    size_t user_count, user_capacity;
+    struct users users;
 
     struct call *calls_free;
     size_t calls_max;

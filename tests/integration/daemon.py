@@ -11,7 +11,8 @@ from patience import PATIENCE, Impatient, until
 from process import Process, build_dir
 
 LOCAL_KEYS = {"RingSize", "MaxLine", "MaxMessage", "InlineBinary", "MaxClients", "MaxClientsPerUser", "MaxPending",
-              "StallTimeout", "AckTimeout"}
+              "MaxPendingPerUser", "SendRate", "StallTimeout", "AckTimeout"}
+ACCESS_KEYS = {"Receive", "Send", "Control"}
 STORE_KEYS = {"History", "HistoryMaxAge", "HistoryMaxSize", "OutboxMax", "OutboxWindow", "OutboxExpires", "OutboxKeep",
               "AttachmentsMaxSize"}
 # Quick to come back, so that tests need not wait; each test may say otherwise.
@@ -26,12 +27,13 @@ def imd_argv():
 
 def config_text(url, keys):
     """Keys find their section by themselves; a list writes a key more than once; None leaves it out."""
-    sections = {"Session": [("Url", url)] if url else [], "Local": [], "Store": []}
+    sections = {"Session": [("Url", url)] if url else [], "Local": [], "Access": [], "Store": []}
+    of_key = {**dict.fromkeys(LOCAL_KEYS, "Local"), **dict.fromkeys(ACCESS_KEYS, "Access"),
+              **dict.fromkeys(STORE_KEYS, "Store")}
     for key, value in {**QUICK, **keys}.items():
         for one in value if isinstance(value, list) else [value]:
             if one is not None:
-                section = "Local" if key in LOCAL_KEYS else "Store" if key in STORE_KEYS else "Session"
-                sections[section].append((key, one))
+                sections[of_key.get(key, "Session")].append((key, one))
     return "".join(f"[{name}]\n" + "".join(f"{k} = {v}\n" for k, v in pairs) for name, pairs in sections.items())
 
 

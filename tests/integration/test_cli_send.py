@@ -492,6 +492,14 @@ def test_busy_is_tried_again(server, imd, imctl):
     server.do("drop")
 
 
+def test_lines_go_as_the_rate_allows(server, imd, imctl):
+    daemon = imd(server.url(), SendRate=40).connected()
+    lines = [f"line {n}" for n in range(100)]
+    status, _, error = imctl(daemon, "send", "--lines", data="\n".join(lines).encode())
+    assert (status, error) == (0, "")
+    assert sorted(texts(server)) == sorted(lines)
+
+
 def test_the_daemon_goes_away(server, bridge, start):
     server.mode(ack="swallow", match="lost")
     process = start(bridge.socket_path, "send", "--lines", "-j", "5")

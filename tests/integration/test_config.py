@@ -43,8 +43,16 @@ InlineBinary = 64K
 MaxClients = 10
 MaxClientsPerUser = 5
 MaxPending = 100
+MaxPendingPerUser = 50
+SendRate = 10
 StallTimeout = 60s
 AckTimeout = 30s
+
+[Access]
+Receive = *
+Send = root @root 1000
+Send = @1000
+Control = root
 """)
     assert status == 0, error
 
@@ -64,6 +72,8 @@ BAD = [
     ("bad count", f"[Session]\nUrl = {URL}\n[Local]\nMaxClients = many\n", 4),
     ("count of zero", f"[Session]\nUrl = {URL}\n[Local]\nMaxClients = 0\n", 4),
     ("bad code", f"[Session]\nUrl = {URL}\nNoReconnectCodes = 4001 nonsense\n", 3),
+    ("unknown user", f"[Session]\nUrl = {URL}\n[Access]\nSend = root no-such-user\n", 4),
+    ("unknown group", f"[Session]\nUrl = {URL}\n[Access]\n\nControl = @no-such-group\n", 5),
     ("other scheme", "[Session]\nUrl = http://127.0.0.1/\n", 2),
     ("no host", "[Session]\nUrl = ws:///x\n", 2),
     ("bad port", "[Session]\nUrl = ws://127.0.0.1:99999/\n", 2),

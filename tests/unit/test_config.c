@@ -119,6 +119,13 @@ static void only_url_is_needed(void **state)
     assert_int_equal(c->max_clients, 4096);
     assert_int_equal(c->max_clients_per_user, 1024);
     assert_int_equal(c->max_pending, 4096);
+    assert_int_equal(c->max_pending_per_user, 1024);
+    assert_int_equal(c->send_rate, 0);
+    assert_int_equal(c->receive.count, 1);
+    assert_int_equal(c->receive.entries[0].kind, ACCESS_EVERYBODY);
+    assert_int_equal(c->send.count, 1);
+    assert_int_equal(c->send.entries[0].kind, ACCESS_EVERYBODY);
+    assert_int_equal(c->control.count, 0);
     assert_int_equal(c->stall_timeout_ms, 60000);
     assert_int_equal(c->ack_timeout_ms, 30000);
     assert_true(c->history);
@@ -136,7 +143,8 @@ static void all_keys_are_read(void **state)
 {
     struct config *c =
         good("[Local]\nRingSize = 1M\nMaxLine=64K\nMaxMessage=1G\nInlineBinary=0\nMaxClients=10\n"
-             "MaxClientsPerUser=5\nMaxPending=1\nStallTimeout=100ms\nAckTimeout=1d\n"
+             "MaxClientsPerUser=5\nMaxPending=1\nMaxPendingPerUser=2\nSendRate=3\nStallTimeout="
+             "100ms\nAckTimeout=1d\n"
              "[Store]\nHistory=no\nHistoryMaxAge=2d\nHistoryMaxSize=1G\nOutboxMax=7\nOutboxWindow=1\n"
              "OutboxExpires=5s\nOutboxKeep=0\nAttachmentsMaxSize=0\n"
              "[Session]\nUrl=ws://h:81/p?q=1\nUserId=\xE4\xBD\xA0 two\nPingGap=100ms\nPingTimeout=1\n"
@@ -151,6 +159,8 @@ static void all_keys_are_read(void **state)
     assert_int_equal(c->max_clients, 10);
     assert_int_equal(c->max_clients_per_user, 5);
     assert_int_equal(c->max_pending, 1);
+    assert_int_equal(c->max_pending_per_user, 2);
+    assert_int_equal(c->send_rate, 3);
     assert_int_equal(c->stall_timeout_ms, 100);
     assert_int_equal(c->ack_timeout_ms, 86400000);
     assert_false(c->history);
@@ -350,6 +360,9 @@ static void bad_values_in_local(void **state)
         {"MaxClients=18446744073709551617", "MaxClients: 18446744073709551617 is more than 1000000"},
         {"MaxClientsPerUser=0", "MaxClientsPerUser: 0 is less than 1"},
         {"MaxPending=many", "MaxPending: many is not a number, such as 4096"},
+        {"SendRate=1000001", "SendRate: 1000001 is more than 1000000"},
+        {"SendRate=10/s", "SendRate: 10/s is not a number, such as 4096"},
+        {"MaxPendingPerUser=0", "MaxPendingPerUser: 0 is less than 1"},
         {"StallTimeout=10ms", "StallTimeout: 10ms is less than 100ms"},
         {"AckTimeout=2d", "AckTimeout: 2d is more than 1d"},
         {"History=no", "unknown key History in [Local]; it belongs in [Store]"},
@@ -509,6 +522,57 @@ static void unreadable_file(void **state)
     config_free(c);
 }
 
+/* ---- Who has access: root and the group root are wherever there are names at all ---- */
+
+static void entry_is(const struct config_access *a, size_t i, enum access_kind kind, id_t id)
+{
+    assert_true(i < a->count);
+    assert_int_equal(a->entries[i].kind, kind);
+    assert_int_equal(a->entries[i].id, id);
+}
+
+static void access_lists_are_read(void **state)
+{
+    struct config *c =
+        good(URL "[Access]\nReceive=@0 0\nReceive=4294967294\nSend=root  @root *\nControl=007\n");
+
+    assert_int_equal(c->receive.count, 3); /* and not the default beside them */
+    entry_is(&c->receive, 0, ACCESS_GROUP, 0);
+    entry_is(&c->receive, 1, ACCESS_USER, 0);
+    entry_is(&c->receive, 2, ACCESS_USER, 4294967294);
+    assert_int_equal(c->send.count, 3);
+    entry_is(&c->send, 0, ACCESS_USER, 0);
+    entry_is(&c->send, 1, ACCESS_GROUP, 0);
+    entry_is(&c->send, 2, ACCESS_EVERYBODY, 0);
+    assert_int_equal(c->control.count, 1);
+    entry_is(&c->control, 0, ACCESS_USER, 7);
+    config_free(c);
+}
+
+static void bad_access_lists(void **state)
+{
+    static const char *const cases[][2] = {
+        {"Receive=", "Receive has no value"},
+        {"Receive=no-such-user", "Receive: there is no user no-such-user"},
+        {"Send=root @no-such-group", "Send: there is no group no-such-group"},
+        {"Control=**", "Control: there is no user **"},
+        {"Control=root @", "Control: the name of a group is missing behind @"},
+        {"Control=4294967295", "Control: 4294967295 is not the number of a user"},
+        {"Control=@99999999999", "Control: 99999999999 is not the number of a group"},
+        {"Control=-1", "Control: there is no user -1"},
+        {"Control=root # me", "Control: a comment needs a line of its own"},
+        {"Control=\"root\"", "Control: write it without quotes"},
+        {"Controls=root", "unknown key Controls in [Access]; did you mean Control?"},
+    };
+    char text[256], where[256];
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        snprintf(text, sizeof(text), URL "[Access]\n%s\n", cases[i][0]);
+        snprintf(where, sizeof(where), ":4: %s", cases[i][1]);
+        bad(text, where);
+    }
+}
+
 static void any_bytes_are_an_error_or_a_config(void **state)
 {
     static const char *const words[] = {"[Session]\n", "[Local]\n", "Url=",
@@ -518,7 +582,8 @@ static void any_bytes_are_an_error_or_a_config(void **state)
                                         "4001 ",       "\xFF",      "\x01",
                                         "\\\n",        "Proxy=",    "p:1",
                                         "UserId=",     "=",         "DisconnectSignals=",
-                                        "9999999999",  "#",         ";"};
+                                        "9999999999",  "#",         ";",
+                                        "[Access]\n",  "Send=",     "@"};
     uint32_t seed = 7;
     unsigned loaded = 0;
 
@@ -630,8 +695,15 @@ static void print_blanks_secrets(void **state)
                               "#MaxClients=4096\n"
                               "#MaxClientsPerUser=1024\n"
                               "#MaxPending=4096\n"
+                              "#MaxPendingPerUser=1024\n"
+                              "#SendRate=0\n"
                               "#StallTimeout=1min\n"
                               "#AckTimeout=30s\n"
+                              "\n"
+                              "[Access]\n"
+                              "#Receive=*\n"
+                              "#Send=*\n"
+                              "#Control=\n"
                               "\n"
                               "[Store]\n"
                               "#History=yes\n"
@@ -649,7 +721,8 @@ static void print_blanks_secrets(void **state)
 static void print_reads_back(void **state)
 {
     struct config *c =
-        good(URL "PingGap=1min 1ms\nPingTimeout=2h\nUserId=a b\n[Local]\nRingSize=1M\nMaxLine=4097\n");
+        good(URL "PingGap=1min 1ms\nPingTimeout=2h\nUserId=a b\n[Local]\nRingSize=1M\nMaxLine=4097\n"
+                 "[Access]\nReceive=root @root\nReceive=5\nControl=*\n");
     char *text = printed(c), names[256];
     struct config *again = good(text);
 
@@ -699,6 +772,8 @@ int main(void)
         cmocka_unit_test(headers_are_bounded_together),
         cmocka_unit_test(ring_is_whole_pages),
         cmocka_unit_test(unreadable_file),
+        cmocka_unit_test(access_lists_are_read),
+        cmocka_unit_test(bad_access_lists),
         cmocka_unit_test(any_bytes_are_an_error_or_a_config),
         cmocka_unit_test(changes_are_named),
         cmocka_unit_test(start_keys_are_plain),
