@@ -164,7 +164,8 @@ static struct inheritance *inheritance_new(struct hub *h, const struct hub_descr
         free(copy);
         return NULL;
     }
-    memcpy(copy, d, n * sizeof *d);
+    if (n)
+        memcpy(copy, d, n * sizeof *d);
     i->descriptors = copy;
     i->count = n;
     return i;
