@@ -6,7 +6,7 @@ import select
 import threading
 
 from client import Client
-from patience import PATIENCE, until
+from patience import PATIENCE, Impatient, until
 
 
 class Listener:
@@ -15,9 +15,11 @@ class Listener:
     def __init__(self, client, pace, **params):
         self.client = client
         self.from_seq = self.client.call("subscribe", params)["seq"]
+        self.params = params
         self.pace = pace  # bytes that it reads at a time; None: all there is
         self.senders = params.get("filter", {}).get("from")
         self.raw = bytearray()
+        self.searched, self.ended = 0, False
 
     def read(self):
         """False: nothing was there."""
@@ -33,7 +35,12 @@ class Listener:
         return [json.loads(line) for line in self.raw.splitlines()]
 
     def has_all(self):
-        return self.raw.find(b'"the last for some"' if self.senders else b'"the last"', max(0, len(self.raw) - 10_000)) >= 0
+        """Has it come to the end of what is pushed?"""
+        last = b'"the last for some"' if self.senders else b'"the last"'
+        if not self.ended:
+            self.ended = self.raw.find(last, max(0, self.searched - len(last))) >= 0
+            self.searched = len(self.raw)
+        return self.ended
 
 
 class Asker:
@@ -131,7 +138,13 @@ def settle(askers, listeners):
         for asker in askers:
             asker.take()
         return all(listener.has_all() for listener in listeners) and not any(asker.waiting for asker in askers)
-    until(done, "every request is answered and every listener has read all", 3 * PATIENCE)
+    try:
+        until(done, "every request is answered and every listener has read all", 3 * PATIENCE)
+    except Impatient:
+        print("not answered:", [asker.waiting for asker in askers])
+        print("not read:", [(listener.params, len(listener.raw), bytes(listener.raw[-200:]))
+                            for listener in listeners if not listener.has_all()])
+        raise
     for listener in listeners:
         while listener.read():
             pass
