@@ -1,6 +1,7 @@
 /* See request.h and method.h: the table of methods, and what all of them need. */
 #include "request.h"
 
+#include "log.h"
 #include "method.h"
 
 #include <assert.h>
@@ -299,12 +300,22 @@ static const char *check_envelope(const struct envelope *e, const struct scan *s
     return NULL;
 }
 
+static void log_denial(const struct request *r, enum right needed)
+{
+    struct log_event e = {
+        .level = LOG_NOTICE, .reason = error_reason(ERROR_DENIED), .client_uid = &r->client->uid};
+
+    log_event_limited(&e, "uid %u was denied what it asked: it is not in %s", (unsigned)r->client->uid,
+                      right_key(needed));
+}
+
 static enum error check_right(struct request *r, enum right needed)
 {
     if (!(needed & ~r->client->rights))
         return ERROR_NONE;
     snprintf(r->detail, sizeof r->detail, "not allowed for this user: not in %s of imd.conf",
              right_key(needed));
+    log_denial(r, needed);
     return ERROR_DENIED;
 }
 
