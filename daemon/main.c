@@ -21,6 +21,7 @@
 #include "transport.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -307,6 +308,15 @@ static struct access access_of(const struct config *c)
                            .controllers = {c->control.entries, c->control.count}};
 }
 
+/* As newer versions of systemd say; else the units' is what kept.h assumes. */
+static unsigned fdstore_limit(void)
+{
+    const char *text = getenv("FDSTORE");
+    unsigned long n = text ? strtoul(text, NULL, 10) : 0;
+
+    return n < UINT_MAX ? (unsigned)n : 0;
+}
+
 static struct hub_options hub_options_of(const struct daemon *d)
 {
     const struct config *c = d->config;
@@ -325,6 +335,7 @@ static struct hub_options hub_options_of(const struct daemon *d)
         .history = c->history,
         .outbox_expires_ms = c->outbox_expires_ms,
         .fdstore = d->fdstore,
+        .fdstore_limit = fdstore_limit(),
         .access = access_of(c),
     };
 }
@@ -653,7 +664,7 @@ static int watch_process(struct daemon *d)
 /* A listening socket, or what an earlier process gave to the manager to keep. */
 static int sort_descriptor(struct descriptors *all, int fd, const char *name)
 {
-    if (strncmp(name, "imd-", 4) == 0) {
+    if (hub_keeps(name)) {
         all->hub[all->hub_count++] = (struct hub_descriptor){fd, name};
         return 0;
     }
@@ -687,11 +698,13 @@ static void descriptors_deinit(struct descriptors *all)
 }
 
 /* Connections can outlive the process where the socket is the manager's. */
-static int make_fdstore(struct daemon *d)
+static void make_fdstore(struct daemon *d)
 {
     const char *socket = getenv("NOTIFY_SOCKET");
+    int r = d->descriptors.listening >= 0 && socket ? fdstore_new(&d->fdstore, d->loop, socket) : 0;
 
-    return d->descriptors.listening >= 0 && socket ? fdstore_new(&d->fdstore, d->loop, socket) : 0;
+    if (r < 0)
+        log_warning("connections will not outlive this process: %s: %s", socket, strerror(-r));
 }
 
 static int make_rooms(struct daemon *d)
@@ -700,10 +713,9 @@ static int make_rooms(struct daemon *d)
 
     if (r == 0)
         r = take_descriptors(&d->descriptors);
-    if (r == 0)
-        r = make_fdstore(d);
     if (r < 0)
         return r;
+    make_fdstore(d);
     d->due.turn = hook_due;
     d->arm.turn = hook_arm;
     loop_hook_add(d->loop, &d->due);

@@ -31,11 +31,12 @@ struct head {
     uint32_t format;
     uint32_t opened;     /* as a view, so often */
     uint64_t base, root; /* root: an address; 0: none yet */
+    uint64_t top;        /* no more than this was ever used */
 };
 
 struct arena {
     int fd;
-    size_t size, top;
+    size_t size;
     struct head *head; /* at the arena's base */
     struct chunk *free[CLASSES];
     struct chunk *limbo; /* freed since the last sweep */
@@ -57,11 +58,11 @@ int arena_new(struct arena **out, const char *name, size_t size)
         arena_free(a);
         return error;
     }
+    madvise(base, size, MADV_DONTDUMP); /* a core would make memory of all that was never used */
     a->size = size;
     a->head = base;
-    *a->head = (struct head){.base = (uintptr_t)base};
+    *a->head = (struct head){.base = (uintptr_t)base, .top = sizeof *a->head};
     memcpy(a->head->magic, MAGIC, sizeof MAGIC);
-    a->top = sizeof *a->head;
     *out = a;
     return 0;
 }
@@ -106,11 +107,11 @@ static struct chunk *chunk_of(void *p)
 /* Of the part that was never used. */
 static void *carve(struct arena *a, size_t n, size_t alignment)
 {
-    size_t at = (a->top + alignment - 1) & ~(alignment - 1);
+    size_t at = (a->head->top + alignment - 1) & ~(alignment - 1);
 
     if (at > a->size || n > a->size - at)
         return NULL;
-    a->top = at + n;
+    a->head->top = at + n;
     return (char *)a->head + at;
 }
 
@@ -210,41 +211,60 @@ void arena_set_root(struct arena *a, void *root, uint32_t format)
 /* In the arena itself, where the next process finds it. */
 static int count_opening(int fd, uint32_t opened)
 {
-    uint32_t more = opened + 1;
-
-    if (opened >= ARENA_TRIES)
-        return -EBUSY;
-    return pwrite(fd, &more, sizeof more, offsetof(struct head, opened)) == (ssize_t)sizeof more ? 0 : -EIO;
+    return pwrite(fd, &opened, sizeof opened, offsetof(struct head, opened)) == (ssize_t)sizeof opened ? 0
+                                                                                                       : -EIO;
 }
 
-static int find_root(struct arena_view *v, int fd, uint32_t format)
+void arena_view_uncount(int fd)
 {
-    const struct head *head = (const struct head *)(const void *)v->map;
+    struct head head;
 
-    if (memcmp(head->magic, MAGIC, sizeof MAGIC) != 0 || head->format != format)
+    if (pread(fd, &head, sizeof head, 0) == (ssize_t)sizeof head && head.opened)
+        count_opening(fd, head.opened - 1);
+}
+
+void arena_supersede(int fd)
+{
+    static const uint64_t none = 0;
+
+    /* What cannot be written is no memory, and so no arena. */
+    if (pwrite(fd, &none, sizeof none, offsetof(struct head, root)) < 0)
+        return;
+}
+
+static int read_head(struct head *head, int fd, uint32_t format)
+{
+    struct stat st;
+    ssize_t n = pread(fd, head, sizeof *head, 0);
+
+    if (n < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    if (n != (ssize_t)sizeof *head || memcmp(head->magic, MAGIC, sizeof MAGIC) != 0 ||
+        head->format != format || head->top < sizeof *head || head->top > (uint64_t)st.st_size)
         return -EPROTO;
-    v->base = (uintptr_t)head->base;
+    return head->opened >= ARENA_TRIES ? -EBUSY : 0;
+}
+
+static int map_view(struct arena_view *v, const struct head *head, int fd)
+{
+    void *map = mmap(NULL, head->top, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
+
+    if (map == MAP_FAILED)
+        return -errno;
+    madvise(map, head->top, MADV_DONTDUMP);
+    *v = (struct arena_view){.map = map, .size = head->top, .base = (uintptr_t)head->base};
     v->root = arena_view_at(v, (const void *)(uintptr_t)head->root, 1);
-    return v->root ? count_opening(fd, head->opened) : -EPROTO;
+    return v->root ? count_opening(fd, head->opened + 1) : -EPROTO;
 }
 
 int arena_view_open(struct arena_view *v, int fd, uint32_t format)
 {
-    struct stat st;
-    void *map;
-    int r;
+    struct head head;
+    int r = read_head(&head, fd, format);
 
     *v = (struct arena_view){0};
-    if (fstat(fd, &st) < 0)
-        return -errno;
-    if ((size_t)st.st_size < sizeof(struct head))
-        return -EPROTO;
-    map = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
-    if (map == MAP_FAILED)
-        return -errno;
-    v->map = map;
-    v->size = (size_t)st.st_size;
-    r = find_root(v, fd, format);
+    if (r == 0)
+        r = map_view(v, &head, fd);
     if (r < 0)
         arena_view_close(v);
     return r;

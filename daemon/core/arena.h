@@ -39,6 +39,9 @@ static inline void arena_order(void)
 /* From here on it can be found out what is in it; format: of what the root is, the caller's word. */
 void arena_set_root(struct arena *a, void *root, uint32_t format);
 
+/* The arena in this descriptor is none any more, for nobody. */
+void arena_supersede(int fd);
+
 /*
  * What another process left. A view is a copy, which may be changed. -EPROTO: it is no arena, not of this
  * format, or has no root. -EBUSY: it was opened ARENA_TRIES times before, by processes that did not live long
@@ -52,6 +55,7 @@ struct arena_view {
     void *root;     /* in the view */
 };
 int arena_view_open(struct arena_view *v, int fd, uint32_t format);
+void arena_view_uncount(int fd); /* it was opened, and this process ends in order without having used it */
 void arena_view_close(struct arena_view *v); /* twice is fine */
 /* Of an address in that process; NULL: n bytes from there on are not in the arena. */
 void *arena_view_at(const struct arena_view *v, const void *address, size_t n);

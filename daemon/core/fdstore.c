@@ -14,8 +14,12 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <systemd/sd-event.h>
+#include <time.h>
 #include <unistd.h>
 #include <utlist.h>
+
+#define AGAIN_MS 100
 
 struct message {
     struct message *prev, *next;
@@ -28,6 +32,7 @@ struct fdstore {
     struct loop *loop;
     int fd;
     struct message *waiting; /* doubly linked */
+    struct sd_event_source *again;
 };
 
 static void ready(struct loop_source *source, uint32_t events);
@@ -76,6 +81,7 @@ void fdstore_free(struct fdstore *s)
         return;
     DL_FOREACH_SAFE(s->waiting, m, next)
         free(m);
+    sd_event_source_disable_unref(s->again);
     loop_source_remove(s->loop, &s->source);
     if (s->fd >= 0)
         close(s->fd);
@@ -127,7 +133,28 @@ static void complain(int error)
         log_limited(LOG_WARNING, "the service manager takes no descriptors: %s", strerror(-error));
 }
 
-static void drain(struct fdstore *s)
+static void drain(struct fdstore *s);
+
+static int try_again(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    drain(userdata);
+    return 0;
+}
+
+/* Room in the socket wakes the loop; for what else is short there is no wake. */
+static void wait_for(struct fdstore *s, int error)
+{
+    uint64_t at_us = (loop_now_ms(s->loop) + AGAIN_MS) * 1000;
+
+    loop_source_arm(s->loop, &s->source, error == -EAGAIN ? EPOLLOUT : 0);
+    if (error == -EAGAIN)
+        return;
+    sd_event_source_disable_unref(s->again);
+    s->again = NULL;
+    sd_event_add_time(loop_event(s->loop), &s->again, CLOCK_BOOTTIME, at_us, 0, try_again, s);
+}
+
+static int transmit_waiting(struct fdstore *s)
 {
     struct message *m;
     int r = 0;
@@ -137,7 +164,17 @@ static void drain(struct fdstore *s)
         DL_DELETE(s->waiting, m);
         free(m);
     }
-    loop_source_arm(s->loop, &s->source, s->waiting ? EPOLLOUT : 0);
+    return s->waiting ? r : 0;
+}
+
+static void drain(struct fdstore *s)
+{
+    int r = transmit_waiting(s);
+
+    if (r < 0)
+        wait_for(s, r);
+    else
+        loop_source_arm(s->loop, &s->source, 0);
 }
 
 static void ready(struct loop_source *source, uint32_t events)
@@ -145,15 +182,16 @@ static void ready(struct loop_source *source, uint32_t events)
     drain((struct fdstore *)source);
 }
 
-static int enqueue(struct fdstore *s, const struct message *message)
+static int enqueue(struct fdstore *s, const struct message *message, int error)
 {
     struct message *m = malloc(sizeof *m);
 
     if (!m)
         return -ENOMEM;
     *m = *message;
+    if (!s->waiting)
+        wait_for(s, error);
     DL_APPEND(s->waiting, m);
-    loop_source_arm(s->loop, &s->source, EPOLLOUT);
     return 0;
 }
 
@@ -162,7 +200,7 @@ static int give(struct fdstore *s, const struct message *m)
     int r = s->waiting ? -EAGAIN : transmit(s, m);
 
     if (must_wait(r))
-        return enqueue(s, m);
+        return enqueue(s, m, r);
     complain(r);
     return 0;
 }
@@ -201,11 +239,20 @@ void fdstore_remove(struct fdstore *s, const char *name)
         log_limited(LOG_ERR, "no memory: the service manager keeps a closed connection");
 }
 
-void fdstore_finish(struct fdstore *s, int ms)
+static int64_t mono_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+bool fdstore_finish(struct fdstore *s, int ms)
 {
     struct pollfd p = {.fd = s->fd, .events = POLLOUT};
+    int64_t end = mono_ms() + ms, left = ms;
 
-    drain(s);
-    while (s->waiting && poll(&p, 1, ms) > 0 && p.revents == POLLOUT)
-        drain(s);
+    while (transmit_waiting(s) == -EAGAIN && left >= 0 && poll(&p, 1, (int)left) > 0 && p.revents == POLLOUT)
+        left = end - mono_ms();
+    return !s->waiting;
 }

@@ -22,7 +22,7 @@ void fdstore_free(struct fdstore *s); /* NULL is fine; see fdstore_finish */
 int fdstore_put(struct fdstore *s, int fd, const char *name);
 void fdstore_remove(struct fdstore *s, const char *name);
 
-/* Before the end: waits, for `ms` at most, until the manager has taken all. */
-void fdstore_finish(struct fdstore *s, int ms);
+/* At the start and before the end: waits, for `ms` at most, until the manager has taken all. Has it? */
+bool fdstore_finish(struct fdstore *s, int ms);
 
 #endif

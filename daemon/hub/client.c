@@ -34,6 +34,8 @@ struct client *client_new(struct hub *h, int fd, uid_t uid, gid_t gid, struct ke
     if (c && !kept)
         kept = kept_client_new(h);
     if (!c || !kept) {
+        if (kept)
+            kept_client_free(h, kept);
         free(c);
         close(fd);
         return NULL;
@@ -102,8 +104,11 @@ void client_close(struct client *c, const char *why)
     close(c->fd);
     passed_drop(c);
     replay_end(c);
-    for (struct call *call = c->calls; call; call = call->next)
+    for (struct call *call = c->calls; call; call = call->next) {
         call->client = NULL;
+        if (!c->left)
+            call->slot = KEPT_NONE;
+    }
     c->calls = NULL;
     hub_client_gone(c->hub, c);
 }
@@ -114,6 +119,8 @@ static void out_drop(struct client *c)
 {
     struct replies *o = c->kept->out;
 
+    c->kept->replied = kept_replied(c->kept);
+    arena_order();
     c->kept->out = NULL;
     out_give_back(c->hub, o);
 }
@@ -226,6 +233,7 @@ static bool out_grow(struct json_writer *w, size_t need)
     if (o)
         memcpy(larger->bytes, o->bytes + o->start, waiting + text);
     larger->end = waiting;
+    larger->base = o ? o->base + o->start : c->kept->replied;
     arena_order();
     c->kept->out = larger;
     arena_release(c->hub->arena, o);
@@ -235,13 +243,23 @@ static bool out_grow(struct json_writer *w, size_t need)
     return true;
 }
 
+static struct replies *take_spare(struct client *c)
+{
+    struct replies *o = out_borrow(c->hub);
+
+    if (o)
+        o->base = c->kept->replied;
+    arena_order();
+    return c->kept->out = o;
+}
+
 /* A line into the client's own bytes; written with the writer that this gives, finished by line_end. */
 static struct json_writer *line_begin(struct client *c)
 {
     struct replies *o = c->kept->out;
 
     if (!o)
-        o = c->kept->out = out_borrow(c->hub);
+        o = take_spare(c);
     json_writer_init(&c->writer, o ? o->bytes + o->end : NULL, o ? o->capacity - o->end : 0);
     c->writer.grow = out_grow;
     c->writer.owner = c;
@@ -274,11 +292,32 @@ void client_reply_end(struct client *c)
 {
     json_literal(&c->writer, "}\n");
     line_end(c);
-    c->kept->answered++;
     hub_mark_dirty(c->hub, c);
 }
 
 /* ---- Writing ---- */
+
+/*
+ * A line that tells what it missed: once that is there, it is not to be told again. Which of the two is true
+ * can be seen at any moment.
+ */
+static struct json_writer *tell_begin(struct client *c, enum subscriber_missed what)
+{
+    c->kept->tells = what;
+    arena_order();
+    c->kept->telling = kept_replied(c->kept) + 1;
+    arena_order();
+    return line_begin(c);
+}
+
+static void tell_end(struct client *c)
+{
+    line_end(c);
+    arena_order();
+    subscriber_told(&c->kept->subscriber, c->kept->tells);
+    arena_order();
+    c->kept->telling = 0;
+}
 
 /* Before it goes on behind what it missed, it is told of that. */
 static void announce_missed(struct client *c)
@@ -286,21 +325,18 @@ static void announce_missed(struct client *c)
     struct subscriber *s = &c->kept->subscriber;
 
     if (s->gap_from) {
-        event_write_gap(line_begin(c), s->gap_from, s->gap_to, s->gap_reason);
+        event_write_gap(tell_begin(c, MISSED_EVENTS), s->gap_from, s->gap_to, s->gap_reason);
         c->hub->counters.gaps++;
-        line_end(c);
-        s->gap_from = s->gap_to = 0;
+        tell_end(c);
     }
     if (s->outbox_missed && !c->closed) {
-        event_write_gap(line_begin(c), 0, 0, GAP_OUTBOX);
+        event_write_gap(tell_begin(c, MISSED_OUTBOX), 0, 0, GAP_OUTBOX);
         c->hub->counters.gaps++;
-        line_end(c);
-        s->outbox_missed = false;
+        tell_end(c);
     }
     if (s->status_missed && !c->closed) {
-        hub_write_status_event(c->hub, line_begin(c));
-        line_end(c);
-        s->status_missed = false;
+        hub_write_status_event(c->hub, tell_begin(c, MISSED_STATUS));
+        tell_end(c);
     }
 }
 
@@ -481,8 +517,10 @@ static void note_request(struct client *c)
     struct kept_request *k = &c->hub->kept->request;
 
     k->start = c->kept->reader.start;
+    k->skipping = c->kept->reader.skipping;
     k->line = NULL;
-    k->answered = c->kept->answered;
+    k->replied = kept_replied(c->kept);
+    k->number++;
     arena_order();
     k->slot = c->kept->slot;
     arena_order();
@@ -524,9 +562,10 @@ static void handle_lines(struct client *c)
         }
         passed = c->passed ? passed_of_line(c) : NULL;
         if (r == LINE_TOO_LONG) {
-            c->hub->kept->request.slot = KEPT_NONE;
             request_too_long(c->hub, c);
             passed_discard(passed);
+            arena_order();
+            c->hub->kept->request.slot = KEPT_NONE;
         } else {
             handle_line(c, line, len, passed);
         }
@@ -534,20 +573,28 @@ static void handle_lines(struct client *c)
 }
 
 /* As in writing. */
-static ssize_t receive(struct client *c, struct mmsghdr *m)
+static void note_reading(struct client *c, const struct mmsghdr *m)
 {
     struct kept_reading *r = &c->hub->kept->reading;
+
+    r->slot = KEPT_NONE;
+    arena_order();
+    r->before = c->kept->reader;
+    r->received = c->kept->received;
+    r->message = *m;
+    arena_order();
+    r->slot = c->kept->slot;
+    arena_order();
+}
+
+static ssize_t receive(struct client *c, struct mmsghdr *m)
+{
     bool noted = c->kept->slot != KEPT_NONE;
     ssize_t n;
 
     if (noted) {
-        r->before = c->kept->reader.filled;
-        r->received = c->kept->received;
-        r->message = *m;
-        m = &r->message;
-        arena_order();
-        r->slot = c->kept->slot;
-        arena_order();
+        note_reading(c, m);
+        m = &c->hub->kept->reading.message;
     }
     do
         n = noted ? recvmmsg(c->fd, m, 1, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, NULL)
@@ -576,6 +623,8 @@ static void read_once(struct client *c)
     struct mmsghdr m = {.msg_hdr = {.msg_iov = &room, .msg_iovlen = 1}};
     ssize_t n;
 
+    if (c->kept->slot != KEPT_NONE)
+        note_reading(c, &m); /* to make room is part of it: what was read before may be moved */
     line_reader_borrow(reader, &c->hub->line_spare);
     if (line_reader_room(reader, (char **)&room.iov_base, &room.iov_len) < 0) {
         client_close(c, "no memory for its request");

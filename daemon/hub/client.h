@@ -27,11 +27,13 @@ struct call {
     struct client *client; /* NULL: it has gone */
     struct user *user;     /* one of whose pending messages it is; NULL: nobody's */
     struct call *prev, *next;
-    bool taken;      /* else free */
-    bool stored;     /* waits for the store */
-    uint32_t slot;   /* of its client, see kept.h */
-    size_t bytes;    /* which it has in memory for that */
-    uint16_t id_len; /* 0: a notification, never answered */
+    bool taken;            /* else free */
+    bool stored;           /* waits for the store */
+    uint32_t slot;         /* of its client, see kept.h; KEPT_NONE: none, or it has gone */
+    uint64_t request;      /* which it was made for, see kept.h */
+    uint64_t replied_from; /* 1 + kept_replied before its reply; 0: that is not begun */
+    size_t bytes;          /* which it has in memory for that */
+    uint16_t id_len;       /* 0: a notification, never answered */
     char id[REQUEST_ID_MAX];
 };
 

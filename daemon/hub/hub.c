@@ -133,8 +133,9 @@ static void event_publish(void *self, enum event_kind kind, const struct event_f
                                      .to = shifted(f->to, len),
                                      .signal = shifted(f->signal, len),
                                      .conversation = f->conversation};
-    h->kept->seq++;
     finish_event(h, len, &e);
+    arena_order();
+    h->kept->seq++;
 }
 
 static void event_abandon(void *self)
@@ -149,14 +150,16 @@ static void event_lost(void *self, const char *reason)
 {
     struct hub *h = self;
     struct json_writer *w = ring_begin(&h->kept->ring, EVENT_LEAD, 0);
-    struct event e = {.kind = EVENT_GAP, .seq = ++h->kept->seq, .fields.conversation = CONVERSATION_NONE};
+    struct event e = {.kind = EVENT_GAP, .seq = h->kept->seq + 1, .fields.conversation = CONVERSATION_NONE};
 
     h->counters.gaps++;
     h->counters.drops++;
-    if (!w)
-        return;
-    event_write_gap(w, h->kept->seq, h->kept->seq, reason);
-    finish_event(h, 0, &e);
+    if (w) {
+        event_write_gap(w, e.seq, e.seq, reason);
+        finish_event(h, 0, &e);
+    }
+    arena_order();
+    h->kept->seq++;
 }
 
 static void event_status_changed(void *self)
@@ -378,8 +381,8 @@ void hub_set_storage(struct hub *h, const struct storage *s, uint64_t seq, uint6
     h->storage = *s;
     h->kept->seq = h->reserved = seq;
     if (h->inheritance && h->options.history)
-        stored = inheritance_journal(h, h->inheritance, stored);
-    h->journal.cursor = ring_find(&h->kept->ring, stored);
+        inheritance_journal(h, h->inheritance, stored);
+    h->journal.cursor = h->kept->ring.head;
     reserve(h);
 }
 
@@ -716,6 +719,8 @@ struct call *hub_call_new(struct hub *h, struct client *c, const char *id, size_
     call->user = NULL;
     call->stored = false;
     call->slot = c->kept->slot;
+    call->request = h->kept->request.number;
+    call->replied_from = 0;
     call->bytes = 0;
     call->link.message_id_len = 0;
     call->id_len = (uint16_t)id_len;
@@ -754,6 +759,11 @@ static const char *over_limit(struct hub *h, const struct client *c)
     if (c->user->clients > h->options.max_clients_per_user)
         return "MaxClientsPerUser";
     return NULL;
+}
+
+bool hub_keeps(const char *name)
+{
+    return inheritance_has(name);
 }
 
 struct hub_numbers hub_inherit(struct hub *h, const struct hub_descriptor *d, size_t n)
@@ -882,7 +892,7 @@ static int accept_ready(sd_event_source *s, int fd, uint32_t events, void *userd
 
 static int make_kept(struct hub *h)
 {
-    int r = kept_init(h, h->options.fdstore);
+    int r = kept_init(h, h->options.fdstore, h->options.fdstore_limit);
 
     if (r == 0)
         r = ring_init(&h->kept->ring, h->options.ring_size, 2 * h->options.max_message, h->arena);
@@ -939,6 +949,8 @@ void hub_free(struct hub *h)
     DL_FOREACH_SAFE(h->clients, c, next)
         client_close(c, NULL);
     bury(h);
+    if (h->leaving)
+        h->kept->ended = true;
     sd_event_source_unref(h->accept_source);
     sd_event_source_unref(h->accept_timer);
     sd_event_source_unref(h->stall_timer);
@@ -974,7 +986,7 @@ void hub_configure(struct hub *h, const struct hub_options *o)
 
     h->options = *o;
     h->options.history = history;
-    h->options.fdstore = h->fdstore;
+    h->options.fdstore = h->fdstore; /* and what else is for the start only */
     h->options.ring_size = ring_size;
     h->options.max_pending = max_pending;
     h->users.rate = o->send_rate;

@@ -27,6 +27,7 @@ struct hub_options {
     bool history;
     uint64_t outbox_expires_ms;
     struct fdstore *fdstore; /* for what is to outlive the process, see kept.h; NULL: nothing is */
+    unsigned fdstore_limit;  /* descriptors that it takes; 0: not known */
     struct access access;    /* its lists too */
 };
 
@@ -53,6 +54,7 @@ void hub_set_link(struct hub *h, const struct link *link);
  * that. hub_resume goes on with its clients, before any other is accepted; hub_leave leaves the clients to
  * the next process: nothing more is read.
  */
+bool hub_keeps(const char *name); /* Is a descriptor of this name one that a hub has given to the manager? */
 struct hub_numbers hub_inherit(struct hub *h, const struct hub_descriptor *d, size_t n);
 void hub_resume(struct hub *h);
 void hub_leave(struct hub *h);

@@ -23,6 +23,7 @@
 
 struct inheritance {
     struct arena_view view;
+    int memory;        /* the descriptor that the view is of */
     struct kept *kept; /* in the view */
     struct ring ring;  /* the old one */
     struct hub_descriptor *descriptors;
@@ -42,6 +43,13 @@ static bool names(const char *name, const char *format, uint64_t *number)
     return *end == '\0';
 }
 
+bool inheritance_has(const char *name)
+{
+    uint64_t number;
+
+    return names(name, KEPT_MEMORY_NAME, &number) || names(name, KEPT_CLIENT_NAME, &number);
+}
+
 static void close_descriptor(struct hub *h, struct hub_descriptor *d)
 {
     if (d->fd < 0)
@@ -57,6 +65,8 @@ void inheritance_free(struct hub *h, struct inheritance *i, bool leave)
 {
     if (!i)
         return;
+    if (leave && i->view.map)
+        arena_view_uncount(i->memory);
     for (size_t n = 0; n < i->count && !leave; n++)
         close_descriptor(h, &i->descriptors[n]);
     if (i->ring.bytes)
@@ -101,6 +111,21 @@ static struct ring_block *block_at(const struct inheritance *i, const struct rin
     return b;
 }
 
+/* One whose block is going, or is not to be had, has no line any more. */
+static void open_entry(const struct inheritance *i, struct ring_entry *e)
+{
+    if (e->block && e->len)
+        e->block = block_at(i, e->block);
+    else if (e->block)
+        e->block = NULL;
+    else
+        return;
+    if (!e->block || e->block->len != e->len) {
+        e->block = NULL;
+        e->len = 0;
+    }
+}
+
 static int open_ring(struct inheritance *i, int fd)
 {
     struct ring *r = &i->ring;
@@ -117,9 +142,7 @@ static int open_ring(struct inheritance *i, int fd)
     for (uint64_t n = r->tail; n != r->head; n++) {
         struct ring_entry *e = &r->index[n & r->index_mask];
 
-        e->block = e->block ? block_at(i, e->block) : NULL;
-        if (e->block && e->block->len != e->len)
-            return -EBADMSG;
+        open_entry(i, e);
     }
     r->bytes = map_twice(fd, r->size, offset);
     return r->bytes ? 0 : -ENOMEM;
@@ -129,10 +152,11 @@ static int open_ring(struct inheritance *i, int fd)
 
 static int open_memory(struct hub *h, struct inheritance *i, int fd)
 {
-    int r = arena_view_open(&i->view, fd, KEPT_FORMAT);
+    int r = arena_view_open(&i->view, fd, kept_format());
 
     if (r < 0)
         return r;
+    i->memory = fd;
     i->kept = i->view.root;
     r = arena_view_holds(&i->view, i->kept, sizeof *i->kept) ? open_ring(i, fd) : -EBADMSG;
     return r == 0 ? ring_restore(&h->kept->ring, &i->ring) : r;
@@ -171,6 +195,15 @@ static struct inheritance *inheritance_new(struct hub *h, const struct hub_descr
     return i;
 }
 
+/* The last event may be there and not be counted yet. */
+static uint64_t last_seq(const struct ring *r, uint64_t counted)
+{
+    for (uint64_t n = r->head; n != r->tail; n--)
+        if (ring_entry(r, n - 1)->seq)
+            return ring_entry(r, n - 1)->seq > counted ? ring_entry(r, n - 1)->seq : counted;
+    return counted;
+}
+
 struct inheritance *inheritance_open(struct hub *h, const struct hub_descriptor *d, size_t n)
 {
     struct inheritance *i = inheritance_new(h, d, n);
@@ -179,7 +212,7 @@ struct inheritance *inheritance_open(struct hub *h, const struct hub_descriptor 
 
     h->kept->generation++;
     if (r == 0) {
-        h->kept->seq = i->kept->seq;
+        h->kept->seq = last_seq(&i->ring, i->kept->seq);
         return i;
     }
     if (memory)
@@ -213,13 +246,33 @@ static uint64_t restore_batch(struct hub *h, const struct inheritance *i, const 
     return stored;
 }
 
-uint64_t inheritance_journal(struct hub *h, const struct inheritance *i, uint64_t stored)
+/* What is in the ring, also where a smaller one has no room for it now. */
+static void restore_ring(struct hub *h, const struct ring *r, uint64_t stored)
+{
+    struct storage_event event;
+
+    for (uint64_t n = ring_find(r, stored); n < r->head; n++) {
+        const struct ring_entry *e = ring_entry(r, n);
+
+        if (!e->seq || !e->len)
+            continue;
+        event = (struct storage_event){.seq = e->seq,
+                                       .time_ms = loop_wall_ms(h->loop),
+                                       .len = e->len,
+                                       .index = e->index,
+                                       .kind = e->kind};
+        journal_restore(h, &event, ring_line(r, e));
+    }
+}
+
+void inheritance_journal(struct hub *h, const struct inheritance *i, uint64_t stored)
 {
     const struct journal_batch *b;
 
     for (b = batch_at(i, i->kept->posted); b; b = batch_at(i, b->next))
         stored = restore_batch(h, i, b, stored);
-    return restore_batch(h, i, batch_at(i, i->kept->open), stored);
+    stored = restore_batch(h, i, batch_at(i, i->kept->open), stored);
+    restore_ring(h, &i->ring, stored);
 }
 
 static uint64_t first_of_batch(const struct journal_batch *b, uint64_t than)
@@ -229,7 +282,7 @@ static uint64_t first_of_batch(const struct journal_batch *b, uint64_t than)
 
 uint64_t inheritance_first(const struct hub *h, const struct inheritance *i)
 {
-    const struct ring *r = &h->kept->ring;
+    const struct ring *r = &i->ring;
     uint64_t n = ring_find(r, 0), first;
 
     while (n < r->head && (!ring_entry(r, n)->len || !ring_entry(r, n)->seq))
@@ -274,7 +327,8 @@ static void redo_reading(const struct inheritance *i, struct kept_client *k)
 
     if (r->slot != k->slot)
         return;
-    k->reader.filled = r->before + r->message.msg_len;
+    k->reader = r->before;
+    k->reader.filled += r->message.msg_len;
     k->received = r->received + r->message.msg_len;
     if (r->message.msg_len && (m->msg_controllen || m->msg_flags & MSG_CTRUNC))
         k->passed = k->received;
@@ -283,8 +337,19 @@ static void redo_reading(const struct inheritance *i, struct kept_client *k)
 /* A line that was only looked for is there as before. */
 static void redo_request(const struct inheritance *i, struct kept_client *k)
 {
-    if (i->kept->request.slot == k->slot && !i->kept->request.line)
-        k->reader.start = i->kept->request.start;
+    const struct kept_request *r = &i->kept->request;
+
+    if (r->slot != k->slot || r->line || kept_replied(k) != r->replied)
+        return;
+    k->reader.start = r->start;
+    k->reader.skipping = r->skipping;
+}
+
+/* A line that tells what was missed, if it is whole, has told it. */
+static void redo_telling(struct kept_client *k)
+{
+    if (k->telling && kept_replied(k) >= k->telling)
+        subscriber_told(&k->subscriber, k->tells);
 }
 
 /* The rest of a line may have been taken out of the ring, and the cursor not yet moved behind that line. */
@@ -308,11 +373,14 @@ static bool find_parts(const struct inheritance *i, struct kept_client *k)
     redo_writing(i, k);
     redo_reading(i, k);
     redo_request(i, k);
+    redo_telling(k);
     settle_cursor(&k->subscriber);
     if (k->out && (k->out->end > k->out->capacity || !arena_view_holds(&i->view, k->out->bytes, k->out->end)))
         return false;
+    if (k->reader.start > k->reader.filled) /* being emptied */
+        k->reader.start = k->reader.filled;
     k->reader.buffer = arena_view_at(&i->view, k->reader.buffer, k->reader.filled);
-    return k->reader.start <= k->reader.filled && (k->reader.buffer || k->reader.start == k->reader.filled);
+    return k->reader.buffer || k->reader.start == k->reader.filled;
 }
 
 /* The next line that it has not begun, by number. */
@@ -399,6 +467,18 @@ static int take_filter(struct hub *h, struct kept_client *k, const struct kept_c
     return kept_filter(h, k, k->subscriber.filter);
 }
 
+/*
+ * Lines without a number: those that passed while it was fed from the store; and changes of messages that
+ * were on disk when the process was killed, and not yet told.
+ */
+static void note_missed(const struct inheritance *i, struct subscriber *to, const struct subscriber *from)
+{
+    bool outbox = from->parked || !i->kept->ended;
+
+    to->status_missed = from->status_missed || (from->parked && from->kinds >> EVENT_STATUS & 1);
+    to->outbox_missed = from->outbox_missed || (outbox && from->kinds >> EVENT_OUTBOX & 1);
+}
+
 static int take_subscriber(struct hub *h, const struct inheritance *i, struct kept_client *k,
                            const struct kept_client *old)
 {
@@ -410,9 +490,8 @@ static int take_subscriber(struct hub *h, const struct inheritance *i, struct ke
     to->gap_to = from->gap_to;
     memcpy(to->gap_reason, from->gap_reason, sizeof to->gap_reason);
     to->gap_reason[sizeof to->gap_reason - 1] = '\0';
-    to->status_missed = from->status_missed;
-    to->outbox_missed = from->outbox_missed;
     to->kinds = from->kinds;
+    note_missed(i, to, from);
     return take_tail(h, to, tail_of(i, from)) < 0 ? -ENOMEM : take_filter(h, k, old);
 }
 
@@ -437,24 +516,16 @@ static int take_replies(struct hub *h, struct kept_client *k, const struct repli
         return -ENOMEM;
     memcpy(k->out->bytes, old->bytes + old->start, n);
     k->out->capacity = k->out->end = n;
+    k->out->base = old->base + old->start;
     return 0;
 }
 
 /* What was read and not handled. */
 static int take_lines(struct kept_client *k, const struct line_reader *old)
 {
-    size_t n = old->filled - old->start, room;
-    char *to;
+    size_t n = old->filled - old->start;
 
-    k->reader.skipping = old->skipping;
-    for (size_t done = 0; done < n; done += room) {
-        if (line_reader_room(&k->reader, &to, &room) < 0)
-            return -ENOMEM;
-        room = room < n - done ? room : n - done;
-        memcpy(to, old->buffer + old->start + done, room);
-        line_reader_filled(&k->reader, room);
-    }
-    return 0;
+    return line_reader_restore(&k->reader, n ? old->buffer + old->start : NULL, n, old->skipping);
 }
 
 static int take_record(struct hub *h, const struct inheritance *i, struct kept_client *k,
@@ -465,7 +536,7 @@ static int take_record(struct hub *h, const struct inheritance *i, struct kept_c
 
     k->received = old->received;
     k->passed = old->passed;
-    k->answered = old->answered;
+    k->replied = kept_replied(old);
     k->sends = old->sends;
     k->stores = old->stores;
     if (r == 0)
@@ -479,57 +550,51 @@ static int take_record(struct hub *h, const struct inheritance *i, struct kept_c
 
 /* ---- Answers that nobody else can give now ---- */
 
-/* A reply that is made but not written: within one turn of a call's end. */
-static bool is_answered(const struct client *c, const struct call *call)
+/* Its reply is whole: the call was about to end. */
+static bool is_answered(const struct call *call, uint64_t replied)
 {
-    const struct replies *o = c->kept->out;
-    char key[REQUEST_ID_MAX + 32];
-    int n = snprintf(key, sizeof key, "{\"jsonrpc\":\"2.0\",\"id\":%.*s,", (int)call->id_len, call->id);
-
-    return o && memmem(o->bytes + o->start, o->end - o->start, key, (size_t)n);
+    return call->replied_from && replied >= call->replied_from;
 }
 
 static void answer_call(struct client *c, const struct call *call)
 {
     bool sound = call->id_len <= REQUEST_ID_MAX && call->link.message_id_len <= MESSAGE_ID_MAX;
 
-    if (!sound || !call->id_len || is_answered(c, call))
-        return;
-    request_answer_forsaken(c, call->id, call->id_len, call->link.message_id, call->link.message_id_len);
+    if (sound && call->id_len)
+        request_answer_forsaken(c, call->id, call->id_len, call->link.message_id, call->link.message_id_len);
 }
 
-static void answer_calls(const struct inheritance *i, struct client *c)
+static void answer_calls(const struct inheritance *i, struct client *c, uint64_t replied)
 {
     const struct call *calls = at(i, i->kept->calls, i->kept->calls_used * sizeof *calls);
 
     for (size_t n = 0; calls && n < i->kept->calls_used; n++)
-        if (calls[n].taken && calls[n].slot == c->kept->slot)
+        if (calls[n].taken && calls[n].slot == c->kept->slot && !is_answered(&calls[n], replied))
             answer_call(c, &calls[n]);
 }
 
-static bool has_call(const struct inheritance *i, const struct client *c, const char *id, size_t len)
+static bool has_call(const struct inheritance *i, uint64_t request)
 {
     const struct call *calls = at(i, i->kept->calls, i->kept->calls_used * sizeof *calls);
 
     for (size_t n = 0; calls && n < i->kept->calls_used; n++)
-        if (calls[n].taken && calls[n].slot == c->kept->slot && calls[n].id_len == len &&
-            memcmp(calls[n].id, id, len) == 0)
+        if (calls[n].taken && calls[n].request == request)
             return true;
     return false;
 }
 
 /* The request that was under way, if that has left neither a reply nor a call. */
-static void answer_request(const struct inheritance *i, struct client *c)
+static void answer_request(const struct inheritance *i, struct client *c, uint64_t replied)
 {
     const struct kept_request *k = &i->kept->request;
     char *line = arena_view_at(&i->view, k->line, k->len + 1);
     char id[REQUEST_ID_MAX];
     size_t len;
 
-    if (k->slot != c->kept->slot || !line || c->kept->answered != k->answered)
+    if (k->slot != c->kept->slot || !line || replied != k->replied || has_call(i, k->number))
         return;
     len = request_id(c->hub, line, k->len, id);
-    if (len && !has_call(i, c, id, len))
+    if (len)
         request_answer_forsaken(c, id, len, NULL, 0);
 }
 
@@ -556,8 +621,8 @@ static void resume(struct hub *h, const struct inheritance *i, struct client *c,
         return;
     if (c->kept->passed > c->kept->received - line_reader_pending(&c->kept->reader))
         passed_lost(c, c->kept->passed);
-    answer_request(i, c);
-    answer_calls(i, c);
+    answer_request(i, c, kept_replied(old));
+    answer_calls(i, c, kept_replied(old));
     client_resume_later(c);
     h->counters.resumed++;
 }
@@ -579,8 +644,10 @@ static bool take_client(struct hub *h, const struct inheritance *i, struct hub_d
     }
     c = hub_add_client(h, d->fd, k);
     d->fd = -1;
-    if (!c)
+    if (!c) {
+        fdstore_remove(h->fdstore, d->name); /* its end of the connection is closed already */
         return false;
+    }
     resume(h, i, c, &old);
     return true;
 }
@@ -593,11 +660,14 @@ void inheritance_take(struct hub *h, struct inheritance *i)
     for (size_t n = 0; i && n < i->count; n++) {
         struct hub_descriptor *d = &i->descriptors[n];
 
-        if (names(d->name, KEPT_CLIENT_NAME, &slot) && slot < KEPT_CLIENTS_MAX && d->fd >= 0)
+        if (names(d->name, KEPT_CLIENT_NAME, &slot) && slot < KEPT_SLOTS && d->fd >= 0)
             taken += take_client(h, i, d, (uint32_t)slot);
     }
-    kept_publish(h);
-    if (i)
+    if (h->arena && !kept_publish(h))
+        log_warning("the service manager does not take what is to outlive this process; it is told again");
+    if (i) {
+        arena_supersede(i->memory); /* what is told from here on, it does not know */
         log_notice("connections taken over: %u", taken);
+    }
     inheritance_free(h, i, false);
 }

@@ -13,6 +13,9 @@
 
 struct inheritance;
 
+/* Is a descriptor of this name one of what was left? */
+bool inheritance_has(const char *name);
+
 /*
  * Takes over the memory and the numbers; at the beginning, before the hub has a storage. The descriptors are
  * taken over in any case. NULL: nothing was left, or none of it can be used (which is logged).
@@ -22,8 +25,8 @@ struct inheritance *inheritance_open(struct hub *h, const struct hub_descriptor 
 /* The number of the first event whose line was left; one more than the last that was given when none was. */
 uint64_t inheritance_first(const struct hub *h, const struct inheritance *i);
 
-/* Events on their way to the disk, of which it has those up to `stored`, set out again. Returns the last. */
-uint64_t inheritance_journal(struct hub *h, const struct inheritance *i, uint64_t stored);
+/* Events that were on their way to the disk, which has those up to `stored`, set out again. */
+void inheritance_journal(struct hub *h, const struct inheritance *i, uint64_t stored);
 
 /* The clients, once the hub can serve them; then the manager is told what is kept from here on. Frees it. */
 void inheritance_take(struct hub *h, struct inheritance *i);

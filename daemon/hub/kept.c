@@ -14,6 +14,8 @@
 #include <sys/socket.h>
 #include <utlist.h>
 
+#define PUBLISH_MS 1000 /* how long the service manager may take, at the start */
+
 /* ---- The whole ---- */
 
 static void *resize_line(struct line_memory *m, void *p, size_t n)
@@ -26,26 +28,33 @@ static void *resize_line(struct line_memory *m, void *p, size_t n)
     return NULL;
 }
 
-static int make_arena(struct hub *h)
+/* imd does without, where there is no address space for one. */
+static void make_arena(struct hub *h)
 {
     int r = h->fdstore ? arena_new(&h->arena, "imd", KEPT_SIZE) : 0;
 
+    if (r < 0)
+        log_warning("connections will not outlive this process: %s", strerror(-r));
     h->lines = (struct hub_lines){.memory.resize = resize_line, .arena = h->arena};
-    return r;
 }
 
-int kept_init(struct hub *h, struct fdstore *s)
+static unsigned clients_max(unsigned limit)
 {
-    int r;
+    unsigned clients = limit > KEPT_SPARE ? limit - KEPT_SPARE : 0;
 
+    return !limit || clients > KEPT_CLIENTS_MAX ? KEPT_CLIENTS_MAX : clients;
+}
+
+int kept_init(struct hub *h, struct fdstore *s, unsigned limit)
+{
     h->fdstore = s;
-    r = make_arena(h);
-    if (r == 0 && !(h->kept = arena_take(h->arena, sizeof *h->kept)))
-        r = -ENOMEM;
-    if (r < 0) {
+    h->kept_max = clients_max(limit);
+    make_arena(h);
+    h->kept = arena_take(h->arena, sizeof *h->kept);
+    if (!h->kept) {
         arena_free(h->arena);
         h->arena = NULL;
-        return r;
+        return -ENOMEM;
     }
     h->kept->writing.slot = h->kept->reading.slot = h->kept->request.slot = KEPT_NONE;
     return 0;
@@ -59,26 +68,34 @@ void kept_deinit(struct hub *h)
     h->arena = NULL;
 }
 
-void kept_publish(struct hub *h)
+uint32_t kept_format(void)
+{
+    return KEPT_FORMAT << 24 ^
+           (uint32_t)(sizeof(struct kept) + 3 * sizeof(struct kept_client) + 5 * sizeof(struct ring_entry) +
+                      7 * sizeof(struct ring_block) + 11 * sizeof(struct call) + 13 * sizeof(struct filter) +
+                      17 * sizeof(struct journal_batch) + 19 * sizeof(struct storage_event) +
+                      23 * sizeof(struct replies) + 29 * EVENT_KIND_COUNT);
+}
+
+bool kept_publish(struct hub *h)
 {
     char name[FDSTORE_NAME_MAX];
 
-    if (!h->arena)
-        return;
-    arena_set_root(h->arena, h->kept, KEPT_FORMAT);
+    arena_set_root(h->arena, h->kept, kept_format());
     snprintf(name, sizeof name, KEPT_MEMORY_NAME, h->kept->generation);
     fdstore_put(h->fdstore, arena_fd(h->arena), name);
+    return fdstore_finish(h->fdstore, PUBLISH_MS);
 }
 
 /* ---- A client ---- */
 
 static uint32_t free_slot(struct hub *h)
 {
-    if (!h->arena || h->client_count >= KEPT_CLIENTS_MAX / 2)
-        return KEPT_NONE; /* there is always one within reach */
-    while (h->kept->clients[h->slot_hint % KEPT_CLIENTS_MAX])
+    if (!h->arena || h->kept_count >= h->kept_max)
+        return KEPT_NONE; /* most are free: one is within reach */
+    while (h->kept->clients[h->slot_hint % KEPT_SLOTS])
         h->slot_hint++;
-    return h->slot_hint++ % KEPT_CLIENTS_MAX;
+    return h->slot_hint++ % KEPT_SLOTS;
 }
 
 struct kept_client *kept_client_at(struct hub *h, uint32_t slot)
@@ -91,8 +108,10 @@ struct kept_client *kept_client_at(struct hub *h, uint32_t slot)
     line_reader_init(&k->reader, h->options.max_line, &h->lines.memory);
     k->slot = slot;
     arena_order();
-    if (slot != KEPT_NONE)
-        h->kept->clients[slot] = k;
+    if (slot == KEPT_NONE)
+        return k;
+    h->kept->clients[slot] = k;
+    h->kept_count++;
     return k;
 }
 
@@ -103,8 +122,10 @@ struct kept_client *kept_client_new(struct hub *h)
 
 static void leave_slot(struct hub *h, struct kept_client *k)
 {
-    if (k->slot != KEPT_NONE)
+    if (k->slot != KEPT_NONE) {
         h->kept->clients[k->slot] = NULL;
+        h->kept_count--;
+    }
     k->slot = KEPT_NONE;
     arena_order();
 }

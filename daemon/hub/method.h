@@ -59,6 +59,7 @@ void result_end(struct request *r, struct json_writer *w);
 
 /* The same for a call, which ends with it: call_result_begin, also when that gives NULL (nobody waits), then
  * call_result_end; or one of call_refuse. */
+struct json_writer *call_reply_begin(struct call *call); /* likewise: nothing yet but the id */
 struct json_writer *call_result_begin(struct call *call);
 void call_result_end(struct call *call, struct json_writer *w);
 void call_refuse(struct call *call, enum error e, const char *detail, const char *limit);

@@ -31,7 +31,7 @@ static void send_answered(struct link_call *link, const struct link_answer *a)
 {
     struct call *call = (struct call *)link; /* its first member */
     struct client *c = call->client;
-    struct json_writer *w = c ? client_reply_begin(c, call->id, call->id_len) : NULL;
+    struct json_writer *w = call_reply_begin(call);
 
     if (w) {
         write_answer(w, a);

@@ -124,6 +124,7 @@ static void join(struct client *c, uint64_t ordinal)
 {
     note_unnumbered(c, ordinal);
     replay_end(c);
+    c->kept->from_oldest = false;
     subscriber_join(&c->kept->subscriber, ordinal);
     if (ordinal < c->hub->kept->ring.guard)
         c->hub->kept->ring.guard = ordinal;

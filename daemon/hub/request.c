@@ -1,6 +1,7 @@
 /* See request.h and method.h: the table of methods, and what all of them need. */
 #include "request.h"
 
+#include "arena.h"
 #include "log.h"
 #include "method.h"
 
@@ -26,6 +27,16 @@ void write_error_head(struct json_writer *w, enum error e, const char *detail)
     json_cstring(w, error_reason(e));
 }
 
+static void write_error(struct json_writer *w, enum error e, const char *detail, const char *limit)
+{
+    write_error_head(w, e, detail);
+    if (limit) {
+        json_literal(w, ",\"limit\":");
+        json_cstring(w, limit);
+    }
+    json_literal(w, "}}");
+}
+
 static void answer_error(struct client *c, const char *id, size_t id_len, enum error e, const char *detail,
                          const char *limit)
 {
@@ -34,12 +45,7 @@ static void answer_error(struct client *c, const char *id, size_t id_len, enum e
     c->hub->counters.errors++;
     if (!w)
         return;
-    write_error_head(w, e, detail);
-    if (limit) {
-        json_literal(w, ",\"limit\":");
-        json_cstring(w, limit);
-    }
-    json_literal(w, "}}");
+    write_error(w, e, detail, limit);
     client_reply_end(c);
 }
 
@@ -58,9 +64,18 @@ void result_end(struct request *r, struct json_writer *w)
     client_reply_end(r->client);
 }
 
+struct json_writer *call_reply_begin(struct call *call)
+{
+    if (!call->client)
+        return NULL;
+    call->replied_from = kept_replied(call->client->kept) + 1;
+    arena_order();
+    return client_reply_begin(call->client, call->id, call->id_len);
+}
+
 struct json_writer *call_result_begin(struct call *call)
 {
-    struct json_writer *w = call->client ? client_reply_begin(call->client, call->id, call->id_len) : NULL;
+    struct json_writer *w = call_reply_begin(call);
 
     if (w)
         json_literal(w, "\"result\":{");
@@ -78,8 +93,13 @@ void call_result_end(struct call *call, struct json_writer *w)
 
 void call_refuse(struct call *call, enum error e, const char *detail, const char *limit)
 {
-    if (call->client)
-        answer_error(call->client, call->id, call->id_len, e, detail, limit);
+    struct json_writer *w = call_reply_begin(call);
+
+    if (w) {
+        call->hub->counters.errors++;
+        write_error(w, e, detail, limit);
+        client_reply_end(call->client);
+    }
     hub_call_free(call);
 }
 
@@ -397,9 +417,12 @@ size_t request_id(struct hub *h, const char *line, size_t len, char id[REQUEST_I
     struct request r = {.hub = h, .scan = &h->scan};
     struct envelope e;
 
-    if (scan_text(&h->scan, line, len, SCAN_DEPTH_MAX) != SCAN_OK)
-        return 0;
-    open_request(&r, &e);
+    bool wrong = scan_text(&h->scan, line, len, SCAN_DEPTH_MAX) != SCAN_OK || open_request(&r, &e);
+
+    if (wrong && !r.id_len) {
+        r.id = "null";
+        r.id_len = 4;
+    }
     if (r.id_len)
         memcpy(id, r.id, r.id_len);
     return r.id_len;

@@ -19,7 +19,7 @@ void request_too_long(struct hub *h, struct client *c);
  * empty: it sent nothing, and may be asked again. */
 void request_answer_forsaken(struct client *c, const char *id, size_t id_len, const char *message_id,
                              size_t message_id_len);
-/* The id of a request line, as in struct call; 0: it has none. */
+/* The id that the answer to a request line bears; 0: it is a notification. */
 size_t request_id(struct hub *h, const char *line, size_t len, char id[REQUEST_ID_MAX]);
 
 /* A client that is over a limit is told so, before it is closed. */

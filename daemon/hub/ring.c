@@ -112,13 +112,17 @@ int ring_init(struct ring *r, size_t size, size_t block_limit, struct arena *a)
 
 static void drop_block(struct ring *r, struct ring_entry *e)
 {
-    if (!e->block)
+    struct ring_block *b = e->block;
+
+    if (!b)
         return;
-    r->block_bytes -= e->block->len;
-    r->block_count--;
-    ring_block_unref(e->block);
+    e->len = 0; /* it has no line from here on … */
+    arena_order();
     e->block = NULL;
-    e->len = 0;
+    arena_order(); /* … and nobody who was left it looks at the block */
+    r->block_bytes -= b->len;
+    r->block_count--;
+    ring_block_unref(b);
 }
 
 static struct ring_entry *entry_at(struct ring *r, uint64_t ordinal)

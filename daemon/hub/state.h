@@ -72,6 +72,7 @@ struct hub {
     struct kept *kept;
     struct hub_lines lines;
     uint32_t slot_hint;
+    unsigned kept_count, kept_max;   /* clients that are kept */
     struct inheritance *inheritance; /* until hub_resume; NULL: none */
     bool leaving;                    /* nothing more is read: the next process will */
     struct client *newcomers;        /* not stored yet, the oldest first; doubly linked */

@@ -79,6 +79,21 @@ static void forget_missed(struct subscriber *s)
     s->outbox_missed = s->outbox_missed && s->kinds >> EVENT_OUTBOX & 1;
 }
 
+void subscriber_told(struct subscriber *s, enum subscriber_missed what)
+{
+    switch (what) {
+    case MISSED_EVENTS:
+        s->gap_from = 0;
+        break;
+    case MISSED_OUTBOX:
+        s->outbox_missed = false;
+        break;
+    case MISSED_STATUS:
+        s->status_missed = false;
+        break;
+    }
+}
+
 void subscriber_stop(struct subscriber *s)
 {
     filter_free(s->filter);
@@ -112,6 +127,8 @@ void subscriber_feed(struct subscriber *s, struct ring_block *page, uint32_t lin
 
 void subscriber_join(struct subscriber *s, uint64_t ordinal)
 {
+    s->rest_of = UINT64_MAX; /* that line may be due again */
+    arena_order();
     s->cursor = ordinal;
     arena_order();
     s->parked = false;

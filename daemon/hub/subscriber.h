@@ -37,6 +37,10 @@ struct subscriber {
 
 void subscriber_deinit(struct subscriber *s); /* safe to call twice */
 
+/* What it is told that it missed; told, it is forgotten. */
+enum subscriber_missed { MISSED_EVENTS, MISSED_OUTBOX, MISSED_STATUS };
+void subscriber_told(struct subscriber *s, enum subscriber_missed what);
+
 /*
  * Begins at the ring's head; one that is subscribed already goes on from where it is, with what it asks for
  * now. A half-written line will be finished. Takes the filter over (NULL: all). 0 or -ENOMEM: nothing has

@@ -10,6 +10,7 @@
 #include "line.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,10 +53,24 @@ static int buffer_resize(struct line_reader *r, size_t capacity)
     return 0;
 }
 
+/* Memory that others may look at at any moment is not moved within itself. False: no memory. */
+static bool pending_to_fresh_buffer(struct line_reader *r, size_t pending)
+{
+    char *fresh = r->memory->resize(r->memory, NULL, r->capacity);
+    if (!fresh)
+        return false;
+    memcpy(fresh, r->buffer + r->start, pending);
+    resize(r, 0);
+    r->buffer = fresh;
+    return true;
+}
+
 static void pending_to_front(struct line_reader *r)
 {
     size_t pending = r->filled - r->start;
-    if (r->start > 0 && pending > 0)
+    if (r->start > 0 && pending > 0 && r->memory && !pending_to_fresh_buffer(r, pending))
+        return;
+    if (r->start > 0 && pending > 0 && !r->memory)
         memmove(r->buffer, r->buffer + r->start, pending);
     r->start = 0;
     r->filled = pending;
@@ -146,7 +161,20 @@ void line_reader_give_back(struct line_reader *r, struct line_spare *spare)
     else
         resize(r, 0);
     r->buffer = NULL;
-    r->capacity = r->start = r->filled = 0;
+    r->filled = 0;
+    atomic_signal_fence(memory_order_seq_cst); /* never a start that is less than filled, without a buffer */
+    r->start = r->capacity = 0;
+}
+
+int line_reader_restore(struct line_reader *r, const char *bytes, size_t n, bool skipping)
+{
+    r->skipping = skipping;
+    if (n && buffer_resize(r, n) < 0)
+        return -ENOMEM;
+    if (n)
+        memcpy(r->buffer, bytes, n);
+    r->filled = n;
+    return 0;
 }
 
 size_t line_reader_pending(const struct line_reader *r)

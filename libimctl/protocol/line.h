@@ -23,7 +23,7 @@ enum line_result { LINE_NONE, LINE_READY, LINE_TOO_LONG };
 /* Where buffers come from: `resize` is as realloc, or as free when n is 0. */
 struct line_memory {
     void *(*resize)(struct line_memory *m, void *p, size_t n);
-};
+}; /* The bytes of a buffer from it, once they are read, are moved to a new one only. */
 
 struct line_reader {
     struct line_memory *memory; /* NULL: malloc's */
@@ -54,6 +54,9 @@ struct line_spare {
 };
 void line_reader_borrow(struct line_reader *r, struct line_spare *spare);
 void line_reader_give_back(struct line_reader *r, struct line_spare *spare);
+
+/* For a new reader: what another one had read and not given out, however much that is. 0 or -ENOMEM. */
+int line_reader_restore(struct line_reader *r, const char *bytes, size_t n, bool skipping);
 
 /* Bytes of an unfinished line that are kept. */
 size_t line_reader_pending(const struct line_reader *r);

@@ -25,11 +25,14 @@ os.execvp(sys.argv[2], sys.argv[2:])
 class Keeper(Manager):
     """Starts one daemon again and again. `names` are those of the descriptors that it keeps."""
 
-    def __init__(self, folder, daemon, keeps=True):
+    def __init__(self, folder, daemon, keeps=True, room=None):
+        """room: how many descriptors it takes; newer versions of systemd tell that."""
+        self.room = room
         self.lock = threading.Lock()
         self.kept = {}  # name -> descriptors
         self.keeps = keeps
         self.daemon = daemon
+        self.limits = []  # argv in front of it
         self.socket_path = os.path.join(folder, "keeper.sock")
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(self.socket_path)
@@ -42,10 +45,13 @@ class Keeper(Manager):
         with self.lock:
             if said.get("FDSTOREREMOVE") == "1":
                 self._forget(name)
-            elif said.get("FDSTORE") == "1" and self.keeps:
+            elif said.get("FDSTORE") == "1" and self.keeps and self._has_room():
                 self.kept.setdefault(name, []).extend(descriptors)
             else:
                 super()._take(lines, descriptors)
+
+    def _has_room(self):
+        return self.room is None or sum(map(len, self.kept.values())) < self.room
 
     def _forget(self, name):
         for fd in self.kept.pop(name, []):
@@ -65,21 +71,33 @@ class Keeper(Manager):
     # The daemon
 
     def start(self):
+        self._spawn()
+        self.daemon.socket_path, own = self.socket_path, self.daemon.socket_path
+        try:
+            until(self.daemon._answers, "imd is ready")
+        finally:
+            self.daemon.socket_path = own
+        return self
+
+    def start_fails(self):
+        """What it says then."""
+        self._spawn()
+        process, self.daemon.process = self.daemon.process, None
+        assert process.wait() == 1
+        return process.stderr()
+
+    def _spawn(self):
         with self.lock:
-            handed = [(self.listener.fileno(), "imd.socket")]
+            handed = [(self.listener.fileno(), "imd-work.socket")]  # what a unit of that name is called
             handed += [(fd, name) for name, fds in self.kept.items() for fd in fds]
         fds = [fd for fd, _ in handed]
         daemon = self.daemon
-        daemon.launcher = [sys.executable, "-c", HAND_OVER, ",".join(map(str, fds))]
+        daemon.launcher = [*self.limits, sys.executable, "-c", HAND_OVER, ",".join(map(str, fds))]
         daemon.options.update(pass_fds=fds, env={"LISTEN_FDS": str(len(fds)), **self.env(),
                                                  "LISTEN_FDNAMES": ":".join(name for _, name in handed)})
-        daemon.socket_path, own = self.socket_path, daemon.socket_path
-        try:
-            daemon.spawn()
-            until(daemon._answers, "imd is ready")
-        finally:
-            daemon.socket_path = own
-        return self
+        if self.room:
+            daemon.options["env"]["FDSTORE"] = str(self.room)
+        daemon.spawn()
 
     def client(self):
         return Client(self.socket_path)

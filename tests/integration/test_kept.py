@@ -1,9 +1,11 @@
 """Connections outlive the process: whoever is connected goes on reading, however imd ends."""
 
 import fcntl
+import json
 import os
 import random
 import signal
+import socket
 import struct
 import termios
 
@@ -22,8 +24,8 @@ def managed(folder, imd_of, server):
     """managed(Key=value, …): a manager that has started imd, which is connected."""
     made = []
 
-    def make(keeps=True, **keys):
-        manager = Keeper(folder, imd_of(server.url(), **keys), keeps)
+    def make(keeps=True, room=None, **keys):
+        manager = Keeper(folder, imd_of(server.url(), **keys), keeps, room)
         made.append(manager)
         manager.start()
         wait_connected(manager)
@@ -235,6 +237,152 @@ def test_memory_that_ends_processes_is_given_up(managed, imd_of):
     manager.start()
     client.wait_closed()
     assert "connections are not taken over" in manager.daemon.log()
+
+
+def test_a_full_manager_costs_those_who_came_last(managed, server):
+    """Room for the memory comes first, at each restart."""
+    manager = managed(room=8)
+    clients = [manager.client() for _ in range(6)]
+    for client in clients:
+        client.call("subscribe", {"events": ["MESSAGE"]})
+    manager.wait_kept(4)
+    for _ in range(3):
+        manager.restart()
+        wait_connected(manager)
+        server.push_text("x")
+        assert len({client.event("MESSAGE").params["seq"] for client in clients[:4]}) == 1
+    for client in clients[4:]:
+        client.wait_closed()
+
+
+def test_starts_that_fail_cost_nothing(managed, server, imd_of):
+    """Somebody else has the state folder for a while."""
+    manager = managed()
+    client = manager.client()
+    client.call("subscribe", {"events": ["MESSAGE"]})
+    manager.wait_kept(1)
+    manager.end(signal.SIGKILL)
+    other = imd_of(server.url())
+    other.state_path = manager.daemon.state_path
+    other.start()
+    for _ in range(4):
+        assert "in use by another imd" in manager.start_fails()
+    other.stop()
+    manager.start()
+    wait_connected(manager)
+    server.push_text("x")
+    assert client.event("MESSAGE")
+
+
+def fill(manager):
+    """Others talk to it too: there is no room in its socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
+        sock.connect(manager.path)
+        with pytest.raises(BlockingIOError):
+            while True:
+                sock.send(b"STATUS=other")
+
+
+@pytest.mark.parametrize("history", ["yes", "no"])
+def test_memory_that_is_out_of_date_is_not_used(managed, server, history):
+    """The manager did not take what the second process wanted kept: whoever it told something is not told anything else."""
+    manager = managed(History=history)
+    client = manager.client()
+    client.call("subscribe", {"events": ["MESSAGE"]})
+    manager.wait_kept(1)
+    server.push_text("a")
+    manager.end(signal.SIGKILL)
+    manager.deaf()
+    fill(manager)
+    manager.start()
+    wait_connected(manager)
+    server.push_text("b" * 600_000)
+    wait_seq(manager, 2)
+    manager.end(signal.SIGKILL)
+    manager.hear()
+    until(lambda: len(manager.names) == 2, "it has heard all")
+    manager.start()
+    wait_connected(manager)
+    server.push_text("c")
+    lines = client.wait_closed()
+    assert [json.loads(line)["params"]["data"]["content"]["message"] for line in lines] == ["a"]
+    last = manager.client()
+    last.wait_status(lambda s: s["seq"] > 2, "numbers are not given twice")
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_the_line_that_it_is_in_the_middle_of_is_due_again(managed, server, restarted):
+    """It subscribes anew, from before that line."""
+    manager = managed()
+    client = manager.client()
+    client.call("subscribe", {"events": ["MESSAGE"]})
+    server.push_text("first")
+    first = client.event("MESSAGE").params["seq"]
+    server.push_text("x" * 1_000_000)
+    wait_seq(manager, first + 1)
+    manager.wait_kept(1)
+    number = client.request("subscribe", {"events": ["MESSAGE"], "since": first})
+    until(lambda: unread(client.sock) == 0, "imd has read it")
+    manager.client().call("hello")  # and has done it
+    if restarted:
+        manager.restart(signal.SIGKILL)
+        wait_connected(manager)
+    server.push_text("after")
+    assert seqs(client.messages(3)) == [first + 1, first + 1, first + 2]
+    assert client.result(number)
+
+
+def test_one_id_for_two_requests(managed, server):
+    manager = managed(AckTimeout="1h")
+    server.mode(ack="swallow")
+    client = manager.client()
+    client.call("subscribe", {"events": ["MESSAGE"]})
+    server.push_text("x" * 1_000_000)  # its socket is full: replies wait
+    manager.wait_kept(1)
+    wait_seq(manager, 1)
+    client.write(Client.request_line(1, "hello"))
+    client.write(Client.request_line(1, "send", {"message": {"content": {"message": "a"}}}))
+    server.wait_frames(1)
+    manager.restart(signal.SIGKILL)
+    assert client.reply(1)["result"]["daemon"] == "imd"
+    assert client.reply(1)["error"]["data"]["reason"] == "unknown"
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_a_line_that_is_too_long_now(managed, server, how):
+    manager = managed()
+    client = manager.client()
+    line = Client.request_line(1, "hello")[:-2] + b" " * 200_000 + b"}\n"
+    client.write(line[:150_000])
+    manager.wait_kept(1)
+    until(lambda: unread(client.sock) == 0, "imd has read it")
+    manager.daemon.configure(server.url(), MaxLine="64K")
+    manager.restart(how)
+    client.write(line[150_000:])
+    assert client.reply(None)["error"]["data"]["reason"] == "too_large"
+    assert client.call("hello")
+
+
+def test_changes_of_queued_messages_that_nobody_told(managed, server):
+    """They have no number, so they cannot be told later: that they may be missing is."""
+    manager = managed()
+    client = manager.client()
+    client.call("subscribe", {"events": ["OUTBOX"]})
+    manager.restart(signal.SIGTERM)
+    client.nothing()
+    manager.restart(signal.SIGKILL)
+    assert client.event("GAP").params == {"from": 0, "to": 0, "reason": "outbox"}
+
+
+def test_without_room_for_memory_it_serves(managed, server):
+    """What cannot be kept is no reason not to start."""
+    manager = managed()
+    manager.end()
+    manager.limits = ["prlimit", "--as=8000000000", "--"]
+    manager.start()
+    wait_connected(manager)
+    assert "will not outlive this process" in manager.daemon.log()
 
 
 @pytest.mark.limit(120)
