@@ -134,7 +134,7 @@ static void take_event(struct listening *l, struct imctl_event *e)
     }
     deal_with(l, e, file, counts);
     l->counted += counts;
-    l->ended = l->ended || l->counted == l->arguments->count;
+    l->ended = l->ended || (counts && l->counted == l->arguments->count);
 }
 
 /* What comes when all is over is for the next time. */

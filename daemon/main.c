@@ -238,6 +238,11 @@ static enum link_state link_state(void *self)
     return session_state(((struct daemon *)self)->session);
 }
 
+static enum link_reason link_reason(void *self)
+{
+    return session_reason(((struct daemon *)self)->session);
+}
+
 static void link_write_status(void *self, struct json_writer *w, bool whole)
 {
     session_write_status(((struct daemon *)self)->session, w, whole, now_of(self));
@@ -611,6 +616,7 @@ static int make_hub(struct daemon *d)
                      .disconnect = link_disconnect,
                      .reconnect = link_reconnect,
                      .state = link_state,
+                     .reason = link_reason,
                      .write_status = link_write_status,
                      .write_stats = link_write_stats,
                      .congested = link_congested,
@@ -755,7 +761,10 @@ static int serve(struct daemon *d)
     if (r < 0)
         return fail("watchdog", r);
     hub_resume(d->hub);
-    session_connect(d->session, now_of(d));
+    if (hub_link_is_off(d->hub))
+        session_stay_disconnected(d->session, hub_link_is_off(d->hub), now_of(d));
+    else
+        session_connect(d->session, now_of(d));
     supervisor_ready(d->supervisor);
     log_event(&(struct log_event){.level = LOG_NOTICE, .id = LOG_STARTED}, "account %s: serving %s",
               d->options.account, d->listener.path[0] ? d->listener.path : "systemd's socket");

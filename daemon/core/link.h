@@ -64,6 +64,7 @@ struct link {
     void (*disconnect)(void *self);
     void (*reconnect)(void *self);
     enum link_state (*state)(void *self);
+    enum link_reason (*reason)(void *self); /* why it is in this state */
     /* Members of the status object, `"state":…` first, no braces: of the STATUS event, or (whole) of the
      * status result. */
     void (*write_status)(void *self, struct json_writer *w, bool whole);

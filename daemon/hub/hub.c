@@ -162,12 +162,27 @@ static void event_lost(void *self, const char *reason)
     h->kept->seq++;
 }
 
+/* That there is to be no link goes on to be so in the next process; that this one ends does not. */
+static void note_link(struct hub *h)
+{
+    bool is_off = h->link.state(h->link.self) == LINK_DISCONNECTED;
+
+    if (!h->leaving)
+        h->kept->off = is_off ? (uint8_t)h->link.reason(h->link.self) : LINK_REASON_NONE;
+}
+
+enum link_reason hub_link_is_off(const struct hub *h)
+{
+    return h->kept->off;
+}
+
 static void event_status_changed(void *self)
 {
     struct hub *h = self;
     struct json_writer *w = ring_begin(&h->kept->ring, EVENT_LEAD, 0);
     struct event e = {.kind = EVENT_STATUS, .fields.conversation = CONVERSATION_NONE};
 
+    note_link(h);
     if (!w)
         return;
     hub_write_status_event(h, w);

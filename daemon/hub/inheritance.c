@@ -213,6 +213,7 @@ struct inheritance *inheritance_open(struct hub *h, const struct hub_descriptor 
     h->kept->generation++;
     if (r == 0) {
         h->kept->seq = last_seq(&i->ring, i->kept->seq);
+        h->kept->off = i->kept->off < LINK_REASON_COUNT ? i->kept->off : LINK_REASON_NONE;
         return i;
     }
     if (memory)

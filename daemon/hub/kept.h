@@ -113,6 +113,7 @@ struct kept {
     size_t calls_used;
     struct journal_batch *posted, *open; /* events on their way to the disk, in order; one that is filled */
     bool ended;                          /* the process has left all in order */
+    uint8_t off; /* enum link_reason: why there is to be no link; 0: there is to be one */
     struct kept_client *clients[KEPT_SLOTS]; /* by slot */
 };
 

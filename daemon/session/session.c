@@ -324,7 +324,7 @@ void session_connect(struct session *s, struct session_time now)
     if (s->shutting_down || s->state == LINK_CONNECTED || s->state == LINK_CONNECTING)
         return;
     backoff_reset(&s->backoff);
-    begin_connecting(s, LINK_REASON_REQUESTED, now);
+    begin_connecting(s, s->reason ? LINK_REASON_REQUESTED : LINK_REASON_NONE, now); /* none: the start */
 }
 
 /* Gives up what the transport holds; the callers wait for no answer of it any more. */
@@ -354,6 +354,16 @@ void session_reconnect(struct session *s, struct session_time now)
     backoff_reset(&s->backoff);
     release_transport(s, LINK_REASON_REQUESTED, now);
     begin_connecting(s, LINK_REASON_REQUESTED, now);
+}
+
+enum link_reason session_reason(const struct session *s)
+{
+    return s->reason;
+}
+
+void session_stay_disconnected(struct session *s, enum link_reason reason, struct session_time now)
+{
+    set_state(s, LINK_DISCONNECTED, reason, now);
 }
 
 enum link_state session_state(const struct session *s)

@@ -108,6 +108,10 @@ void session_connect(struct session *s, struct session_time now);
 void session_disconnect(struct session *s, enum link_reason reason, struct session_time now);
 void session_reconnect(struct session *s, struct session_time now);
 enum link_state session_state(const struct session *s);
+enum link_reason session_reason(const struct session *s); /* why it is in this state */
+
+/* At the start: the process before was told so, and why. */
+void session_stay_disconnected(struct session *s, enum link_reason reason, struct session_time now);
 uint64_t session_changes(const struct session *s); /* of the state, so far */
 /* The state in words, for people. */
 void session_describe(const struct session *s, char *text, size_t size, struct session_time now);

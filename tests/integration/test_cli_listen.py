@@ -13,6 +13,17 @@ def texts(lines):
     return [json.loads(line)["params"]["data"]["content"]["message"] for line in lines]
 
 
+def test_states_of_the_link_do_not_end_it(server, bridge, listen):
+    """Before any message has come, too."""
+    listener = listen()
+    bridge.client().call("reconnect")
+    listener.wait_lines(2)
+    bridge.wait_state("connected")
+    server.push_text("one")
+    until(lambda: any('"one"' in line for line in listener.lines()), "the message")
+    assert listener.process.running()
+
+
 # ---- --format ----
 
 def formatted(bridge, form, *words, **options):

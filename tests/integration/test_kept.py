@@ -375,6 +375,24 @@ def test_changes_of_queued_messages_that_nobody_told(managed, server):
     assert client.event("GAP").params == {"from": 0, "to": 0, "reason": "outbox"}
 
 
+@pytest.mark.parametrize("how", HOWS)
+def test_a_link_that_is_not_wanted_is_not_made(managed, server, how):
+    manager = managed()
+    client = manager.client()
+    client.call("disconnect")
+    client.wait_status(lambda s: s["state"] == "disconnected", "disconnected")
+    manager.wait_kept(1)
+    for _ in range(2):
+        manager.restart(how)
+        status = client.call("status")
+        assert (status["state"], status["reason"]) == ("disconnected", "requested")
+    server.stays("accepted", 1)
+    client.call("connect")
+    wait_connected(manager)
+    manager.restart(how)
+    wait_connected(manager)
+
+
 def test_without_room_for_memory_it_serves(managed, server):
     """What cannot be kept is no reason not to start."""
     manager = managed()

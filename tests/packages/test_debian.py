@@ -9,7 +9,6 @@ from conftest import PACKAGES, SOURCE
 BUILD_ESSENTIAL = {"gcc", "g++", "libc6-dev", "make"}  # never named in Build-Depends
 DEBHELPER = {"debhelper-compat", "dh-sequence-installsysusers"}
 MOVED = [
-    ("/usr/share/zsh/site-functions/", "/usr/share/zsh/vendor-completions/"),  # where Debian's zsh looks
     (r"/usr/share/doc/imd/examples/(?=.*\.c$)", "/usr/share/doc/libimctl-dev/examples/"),
     (r"(?<=/man/man\d/)(.*)$", r"\1.gz"),
 ]
