@@ -5,6 +5,7 @@
  * signals; then the hooks: what is due in session and dispatcher, the hub's writes, and the timer anew.
  */
 #include "config.h"
+#include "descriptors.h"
 #include "dispatcher.h"
 #include "fdstore.h"
 #include "hub.h"
@@ -28,8 +29,6 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 #include <time.h>
 
@@ -50,12 +49,7 @@ struct daemon {
     struct dispatcher *dispatcher;
     struct netwatch *netwatch;
     struct listener listener;
-    struct descriptors {
-        char **names; /* of all that came, in order */
-        int count, listening;
-        struct hub_descriptor *hub;
-        size_t hub_count;
-    } descriptors; /* from the service manager */
+    struct descriptors descriptors;
     struct fdstore *fdstore;
     struct hub_numbers left; /* by the process before */
     struct supervisor *supervisor;
@@ -667,42 +661,6 @@ static int watch_process(struct daemon *d)
     return r < 0 ? r : 0;
 }
 
-/* A listening socket, or what an earlier process gave to the manager to keep. */
-static int sort_descriptor(struct descriptors *all, int fd, const char *name)
-{
-    if (hub_keeps(name)) {
-        all->hub[all->hub_count++] = (struct hub_descriptor){fd, name};
-        return 0;
-    }
-    if (all->listening >= 0 || sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) <= 0)
-        return -ENOTSOCK;
-    all->listening = fd;
-    return 0;
-}
-
-static int take_descriptors(struct descriptors *all)
-{
-    int r = 0, n = sd_listen_fds_with_names(1, &all->names);
-
-    if (n <= 0)
-        return n;
-    all->count = n;
-    all->hub = calloc((size_t)n, sizeof *all->hub);
-    if (!all->hub)
-        return -ENOMEM;
-    for (int i = 0; i < n && r == 0; i++)
-        r = sort_descriptor(all, SD_LISTEN_FDS_START + i, all->names[i]);
-    return r;
-}
-
-static void descriptors_deinit(struct descriptors *all)
-{
-    for (int i = 0; i < all->count; i++)
-        free(all->names[i]);
-    free(all->names);
-    free(all->hub);
-}
-
 /* Connections can outlive the process where the socket is the manager's. */
 static void make_fdstore(struct daemon *d)
 {
@@ -718,7 +676,7 @@ static int make_rooms(struct daemon *d)
     int r = loop_new(&d->loop);
 
     if (r == 0)
-        r = take_descriptors(&d->descriptors);
+        r = descriptors_take(&d->descriptors);
     if (r < 0)
         return r;
     make_fdstore(d);

@@ -8,6 +8,8 @@
  * that look up a name or read files are not looked at: they may take as long as they like.
  */
 #include "supervisor.h"
+
+#include "notify.h"
 #include "storage.h"
 
 #include <errno.h>
@@ -54,19 +56,12 @@ static uint64_t now_us(void)
 
 /* ---- the socket ---- */
 
-/* A name that begins with @ stands for one that begins with a NUL and is in no file system. */
 static int find_socket(struct supervisor *s)
 {
     const char *path = getenv("NOTIFY_SOCKET");
-    size_t len = path ? strlen(path) : 0;
 
-    if (len < 2 || (path[0] != '/' && path[0] != '@') || len >= sizeof(s->path.sun_path))
+    if (!path || notify_address(&s->path, &s->path_len, path) < 0)
         return 0;
-    s->path.sun_family = AF_UNIX;
-    memcpy(s->path.sun_path, path, len);
-    if (path[0] == '@')
-        s->path.sun_path[0] = '\0';
-    s->path_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
     s->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     return s->fd < 0 ? -errno : 0;
 }

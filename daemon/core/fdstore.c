@@ -6,6 +6,7 @@
 
 #include "log.h"
 #include "loop.h"
+#include "notify.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -13,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <systemd/sd-event.h>
 #include <time.h>
 #include <unistd.h>
@@ -39,16 +39,13 @@ static void ready(struct loop_source *source, uint32_t events);
 
 static int connect_to(int fd, const char *path)
 {
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
-    size_t len = strlen(path);
+    struct sockaddr_un a;
+    socklen_t len;
+    int r = notify_address(&a, &len, path);
 
-    if (len < 2 || len >= sizeof a.sun_path || (path[0] != '/' && path[0] != '@'))
-        return -EINVAL;
-    memcpy(a.sun_path, path, len);
-    if (path[0] == '@')
-        a.sun_path[0] = '\0';
-    len += offsetof(struct sockaddr_un, sun_path) + (path[0] == '/');
-    return connect(fd, (const struct sockaddr *)&a, (socklen_t)len) < 0 ? -errno : 0;
+    if (r < 0)
+        return r;
+    return connect(fd, (const struct sockaddr *)&a, len) < 0 ? -errno : 0;
 }
 
 int fdstore_new(struct fdstore **out, struct loop *loop, const char *path)

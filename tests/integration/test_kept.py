@@ -118,7 +118,7 @@ def test_an_unfinished_line_is_finished_later(managed, how):
     line = Client.request_line(77, "status", None)
     client.write(line[:20])
     manager.wait_kept(1)
-    until(lambda: unread(client.sock) == 0, "imd has read it")
+    wait_read(client)
     manager.restart(how)
     client.write(line[20:])
     assert client.result(77)["state"]
@@ -127,6 +127,10 @@ def test_an_unfinished_line_is_finished_later(managed, how):
 def unread(sock):
     """What was written to it and not read at the other end."""
     return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0\0\0\0"))[0]
+
+
+def wait_read(client):
+    until(lambda: unread(client.sock) == 0, "imd has read what the client wrote")
 
 
 @pytest.mark.parametrize("how", HOWS)
@@ -174,7 +178,7 @@ def test_descriptors_of_a_request_that_was_not_begun_are_missed(managed, server,
         line = Client.request_line(5, "send", {"message": {"content": {"message": {"$fd": 0}}}})
         client.write_with(line[:-1], [f.fileno()])
     manager.wait_kept(1)
-    until(lambda: unread(client.sock) == 0, "imd has read it")
+    wait_read(client)
     manager.restart(how)
     wait_connected(manager)
     client.write(b"\n")
@@ -323,7 +327,7 @@ def test_the_line_that_it_is_in_the_middle_of_is_due_again(managed, server, rest
     wait_seq(manager, first + 1)
     manager.wait_kept(1)
     number = client.request("subscribe", {"events": ["MESSAGE"], "since": first})
-    until(lambda: unread(client.sock) == 0, "imd has read it")
+    wait_read(client)
     manager.client().call("hello")  # and has done it
     if restarted:
         manager.restart(signal.SIGKILL)
@@ -356,7 +360,7 @@ def test_a_line_that_is_too_long_now(managed, server, how):
     line = Client.request_line(1, "hello")[:-2] + b" " * 200_000 + b"}\n"
     client.write(line[:150_000])
     manager.wait_kept(1)
-    until(lambda: unread(client.sock) == 0, "imd has read it")
+    wait_read(client)
     manager.daemon.configure(server.url(), MaxLine="64K")
     manager.restart(how)
     client.write(line[150_000:])
