@@ -283,6 +283,8 @@ def fill(manager):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.setblocking(False)
         sock.connect(manager.path)
+        sock.send(b"STATUS=the last that is read")
+        until(lambda: ["STATUS=the last that is read"] in manager.told, "it hears no more")
         with pytest.raises(BlockingIOError):
             while True:
                 sock.send(b"STATUS=other")
