@@ -19,6 +19,8 @@ struct metric {
 
 static const struct metric counters[] = {
     {"accepted", "imd_clients_accepted_total", ONE, "Local connections that were accepted."},
+    {"resumed", "imd_clients_resumed_total", ONE,
+     "Local connections that were taken over from an imd before this."},
     {"refused", "imd_clients_refused_total", ONE,
      "Local connections that were refused because there were too many."},
     {"stalled", "imd_clients_stalled_total", ONE, "Local connections that were ended for not reading."},
