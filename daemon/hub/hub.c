@@ -24,16 +24,13 @@
 #include <unistd.h>
 #include <utlist.h>
 
-#define ACCEPT_BATCH 64
-#define FDS_RESERVED 8      /* descriptors that clients may not take: the link must come back without them */
-#define ACCEPT_RETRY_MS 250 /* out of descriptors or memory: not before this again */
-#define PAUSE_MAX_MS 100    /* how long a slow subscriber may hold the server up … */
-#define PAUSE_REST_MS 1000  /* … and how long not, after it did for so long */
+#define PAUSE_MAX_MS 100         /* how long a slow subscriber may hold the server up … */
+#define PAUSE_REST_MS 1000       /* … and how long not, after it did for so long */
 #define RESERVE_AHEAD (1u << 20) /* numbers reserved at a time; a crash leaves out as many at most */
 
-/* ---- Timers: one-shots on the loop's clock ---- */
+/* ---- Timers ---- */
 
-static int timer_set(struct hub *h, sd_event_source **s, uint64_t at_ms, sd_event_time_handler_t fired)
+int hub_timer_set(struct hub *h, sd_event_source **s, uint64_t at_ms, hub_timer_fired fired)
 {
     if (!*s)
         return sd_event_add_time(loop_event(h->loop), s, CLOCK_BOOTTIME, at_ms * 1000, 1000, fired, h);
@@ -41,7 +38,7 @@ static int timer_set(struct hub *h, sd_event_source **s, uint64_t at_ms, sd_even
     return sd_event_source_set_enabled(*s, SD_EVENT_ONESHOT);
 }
 
-static bool timer_armed(sd_event_source *s)
+bool hub_timer_armed(sd_event_source *s)
 {
     return s && sd_event_source_get_enabled(s, NULL) > 0;
 }
@@ -356,8 +353,8 @@ static void post_journal(struct hub *h)
 
     journal_post(h, false);
     due_ms = journal_due_ms(h);
-    if (due_ms != UINT64_MAX && !timer_armed(h->journal_timer))
-        timer_set(h, &h->journal_timer, due_ms, journal_due);
+    if (due_ms != UINT64_MAX && !hub_timer_armed(h->journal_timer))
+        hub_timer_set(h, &h->journal_timer, due_ms, journal_due);
 }
 
 static void set_pause(struct hub *h)
@@ -493,7 +490,7 @@ static void pause_for_slow(struct hub *h)
     if (h->paused && !somebody_struggles(h)) {
         end_pause(h, 0);
     } else if (!h->paused && full && now_ms >= h->pause_again_ms && somebody_struggles(h)) {
-        if (timer_set(h, &h->pause_timer, now_ms + PAUSE_MAX_MS, pause_over) < 0)
+        if (hub_timer_set(h, &h->pause_timer, now_ms + PAUSE_MAX_MS, pause_over) < 0)
             return;
         h->paused = true;
         h->counters.pauses++;
@@ -538,14 +535,14 @@ static int stall_due(sd_event_source *s, uint64_t usec, void *userdata)
         }
     }
     if (next_ms != UINT64_MAX)
-        timer_set(h, &h->stall_timer, next_ms, stall_due);
+        hub_timer_set(h, &h->stall_timer, next_ms, stall_due);
     return 0;
 }
 
 void hub_watch_stall(struct hub *h, const struct client *c)
 {
-    if (!timer_armed(h->stall_timer))
-        timer_set(h, &h->stall_timer, c->progress_ms + h->options.stall_timeout_ms, stall_due);
+    if (!hub_timer_armed(h->stall_timer))
+        hub_timer_set(h, &h->stall_timer, c->progress_ms + h->options.stall_timeout_ms, stall_due);
 }
 
 /* ---- The end of a turn ---- */
@@ -636,88 +633,7 @@ static void turn(struct loop_hook *hook)
     bury(h);
 }
 
-/* ---- Clients ---- */
-
-static int accept_retry(sd_event_source *s, uint64_t usec, void *userdata)
-{
-    struct hub *h = userdata;
-
-    if (h->accept_source)
-        sd_event_source_set_enabled(h->accept_source, SD_EVENT_ON);
-    return 0;
-}
-
-/* Accepting was put off for want of descriptors, of which one is free now. */
-static void accept_again(struct hub *h)
-{
-    if (!timer_armed(h->accept_timer))
-        return;
-    sd_event_source_set_enabled(h->accept_timer, SD_EVENT_OFF);
-    accept_retry(h->accept_timer, 0, h);
-}
-
-static void accept_later(struct hub *h, int error)
-{
-    log_limited(LOG_ERR, "cannot accept clients for now: %s", strerror(error));
-    if (timer_set(h, &h->accept_timer, loop_now_ms(h->loop) + ACCEPT_RETRY_MS, accept_retry) >= 0)
-        sd_event_source_set_enabled(h->accept_source, SD_EVENT_OFF);
-}
-
-/* ---- Connections that outlive the process ---- */
-
-/* One that comes and goes is not worth telling the manager; a subscriber is, at once. */
-#define NEWCOMER_MS 100
-
-static int newcomers_due(sd_event_source *s, uint64_t usec, void *userdata);
-
-static void watch_newcomers(struct hub *h)
-{
-    if (h->newcomers && !timer_armed(h->newcomer_timer))
-        timer_set(h, &h->newcomer_timer, h->newcomers->since_ms + NEWCOMER_MS, newcomers_due);
-}
-
-static void await_storing(struct hub *h, struct client *c)
-{
-    c->since_ms = loop_now_ms(h->loop);
-    c->newcomer = true;
-    DL_APPEND2(h->newcomers, c, newcomer_prev, newcomer_next);
-    watch_newcomers(h);
-}
-
-static void await_no_more(struct hub *h, struct client *c)
-{
-    if (c->newcomer)
-        DL_DELETE2(h->newcomers, c, newcomer_prev, newcomer_next);
-    c->newcomer = false;
-}
-
-void hub_store_client(struct hub *h, struct client *c)
-{
-    await_no_more(h, c);
-    kept_store(c);
-}
-
-static int newcomers_due(sd_event_source *s, uint64_t usec, void *userdata)
-{
-    struct hub *h = userdata;
-    uint64_t now_ms = loop_now_ms(h->loop);
-
-    while (h->newcomers && h->newcomers->since_ms + NEWCOMER_MS <= now_ms)
-        hub_store_client(h, h->newcomers);
-    watch_newcomers(h);
-    return 0;
-}
-
-void hub_client_gone(struct hub *h, struct client *c)
-{
-    DL_DELETE(h->clients, c);
-    await_no_more(h, c);
-    h->client_count--;
-    users_leave(&h->users, c->user, loop_now_ms(h->loop));
-    c->grave_next = h->graveyard; /* next stays, for who walks the list at this moment */
-    h->graveyard = c;
-    accept_again(h);
-}
+/* ---- Calls ---- */
 
 struct call *hub_call_new(struct hub *h, struct client *c, const char *id, size_t id_len)
 {
@@ -764,17 +680,7 @@ void hub_call_free(struct call *call)
     h->calls_free = call;
 }
 
-/* The limit that this one, which is counted already, is beyond; NULL: none. */
-static const char *over_limit(struct hub *h, const struct client *c)
-{
-    if (c->fd >= h->fds_max - FDS_RESERVED)
-        return "descriptors";
-    if (h->client_count > h->options.max_clients)
-        return "MaxClients";
-    if (c->user->clients > h->options.max_clients_per_user)
-        return "MaxClientsPerUser";
-    return NULL;
-}
+/* ---- From one process to the next ---- */
 
 bool hub_keeps(const char *name)
 {
@@ -826,81 +732,6 @@ void hub_leave(struct hub *h)
         hub_store_client(h, c);
         client_unwatch(c);
     }
-}
-
-static void refuse_client(struct hub *h, struct client *c, const char *limit)
-{
-    h->counters.refused++;
-    request_refuse_client(c, limit);
-    client_flush(c);
-    client_close(c, limit);
-}
-
-static void close_unserved(struct hub *h, int fd, struct kept_client *kept)
-{
-    close(fd);
-    if (kept)
-        kept_client_free(h, kept);
-}
-
-struct client *hub_add_client(struct hub *h, int fd, struct kept_client *kept)
-{
-    struct ucred who = {.uid = (uid_t)-1, .gid = (gid_t)-1};
-    socklen_t size = sizeof who;
-    struct user *u;
-    struct client *c;
-
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0) {
-        close_unserved(h, fd, kept);
-        return NULL;
-    }
-    u = users_join(&h->users, who.uid, loop_now_ms(h->loop));
-    if (!u || !(c = client_new(h, fd, who.uid, who.gid, kept))) {
-        log_limited(LOG_ERR, "cannot serve a client: no memory");
-        if (u)
-            users_leave(&h->users, u, loop_now_ms(h->loop));
-        else
-            close_unserved(h, fd, kept);
-        return NULL;
-    }
-    c->user = u;
-    c->rights = peer_rights(fd, c->uid, c->gid, &h->options.access);
-    DL_APPEND(h->clients, c);
-    h->client_count++;
-    return c;
-}
-
-static void accept_client(struct hub *h, int fd)
-{
-    struct client *c = hub_add_client(h, fd, NULL);
-    const char *limit = c ? over_limit(h, c) : NULL;
-
-    if (!c)
-        return;
-    h->counters.accepted++;
-    if (limit)
-        refuse_client(h, c, limit);
-    else if (c->kept->slot != KEPT_NONE)
-        await_storing(h, c);
-}
-
-static int accept_ready(sd_event_source *s, int fd, uint32_t events, void *userdata)
-{
-    struct hub *h = userdata;
-
-    for (unsigned i = 0; i < ACCEPT_BATCH; i++) {
-        int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-        if (client >= 0) {
-            accept_client(h, client);
-        } else if (errno == EAGAIN) {
-            break;
-        } else if (errno != EINTR && errno != ECONNABORTED) {
-            accept_later(h, errno);
-            break;
-        }
-    }
-    return 0;
 }
 
 /* ---- The hub itself ---- */
@@ -1007,18 +838,8 @@ void hub_configure(struct hub *h, const struct hub_options *o)
     h->users.rate = o->send_rate;
     h->kept->ring.block_limit = 2 * o->max_message;
     revise_rights(h);
-    if (timer_armed(h->stall_timer))
+    if (hub_timer_armed(h->stall_timer))
         stall_due(h->stall_timer, 0, h);
-}
-
-int hub_listen(struct hub *h, int fd)
-{
-    return sd_event_add_io(loop_event(h->loop), &h->accept_source, fd, EPOLLIN, accept_ready, h);
-}
-
-void hub_stop_accepting(struct hub *h)
-{
-    h->accept_source = sd_event_source_unref(h->accept_source);
 }
 
 unsigned hub_subscribers(const struct hub *h)

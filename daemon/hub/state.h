@@ -127,13 +127,20 @@ static inline bool hub_store_is_behind(const struct hub *h)
     return h->stored_calls >= STORED_CALLS_HIGH || h->stored_bytes >= STORED_BYTES_HIGH;
 }
 
-/* hub.c */
-unsigned hub_subscribers(const struct hub *h);
-void hub_write_stats(struct hub *h, struct json_writer *w);
+/* One-shots on the loop's clock; fired is given the hub. */
+typedef int (*hub_timer_fired)(struct sd_event_source *s, uint64_t usec, void *hub);
+int hub_timer_set(struct hub *h, struct sd_event_source **s, uint64_t at_ms, hub_timer_fired fired);
+bool hub_timer_armed(struct sd_event_source *s);
+
+/* admission.c */
 /* A client for this connection, which is taken over; kept as in client_new. NULL: it was closed. */
 struct client *hub_add_client(struct hub *h, int fd, struct kept_client *kept);
 void hub_client_gone(struct hub *h, struct client *c);  /* takes it off all lists; freed at the turn's end */
 void hub_store_client(struct hub *h, struct client *c); /* it is worth being kept, see kept.h */
+
+/* hub.c */
+unsigned hub_subscribers(const struct hub *h);
+void hub_write_stats(struct hub *h, struct json_writer *w);
 void hub_mark_dirty(struct hub *h, struct client *c);
 void hub_watch_stall(struct hub *h, const struct client *c);
 
