@@ -9,7 +9,6 @@
 #include "json_writer.h"
 #include "log.h"
 #include "peer.h"
-#include "request.h"
 #include "state.h"
 
 #include <errno.h>
@@ -19,9 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <systemd/sd-event.h>
-#include <unistd.h>
 #include <utlist.h>
 
 #define PAUSE_MAX_MS 100         /* how long a slow subscriber may hold the server up … */
