@@ -5,13 +5,16 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <systemd/sd-daemon.h>
 
 /* A listening socket, or what an earlier process gave to the manager to keep. */
 static int sort_descriptor(struct descriptors *all, int fd, const char *name)
 {
-    if (hub_keeps(name)) {
+    /* Also what another version has kept: the hub closes what it does not know. */
+    if (hub_keeps(name) ||
+        (strncmp(name, "imd-", 4) == 0 && sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) <= 0)) {
         all->hub[all->hub_count++] = (struct hub_descriptor){fd, name};
         return 0;
     }

@@ -459,6 +459,7 @@ static int on_hangup(sd_event_source *s, const struct signalfd_siginfo *si, void
     struct daemon *d = userdata;
 
     if (d->reload) {
+        log_warning("still reading the configuration: does a name service not answer?");
         d->reload_again = true; /* what it has read already may be old */
         return 0;
     }
@@ -557,7 +558,7 @@ static void hook_arm(struct loop_hook *hook)
 
 static int fail(const char *what, int error)
 {
-    fprintf(stderr, "imd: %s: %s\n", what, strerror(-error));
+    log_error("%s: %s", what, strerror(-error));
     return error;
 }
 
@@ -634,7 +635,7 @@ static int open_store(struct daemon *d)
     int r = store_new(&d->store, d->loop, &o, hub_storage_listener(d->hub), &seq, &stored, why, sizeof why);
 
     if (r < 0) {
-        fprintf(stderr, "imd: %s\n", why);
+        log_error("%s", why);
         return r;
     }
     d->storage = store_storage(d->store);
@@ -704,11 +705,11 @@ static int open_listener(struct daemon *d)
                 : -ENOENT;
 
     if (r == -EADDRINUSE)
-        fprintf(stderr, "imd: %s: another imd serves this socket\n", d->options.socket);
+        log_error("%s: another imd serves this socket", d->options.socket);
     else if (r == -ENOENT && !d->options.socket)
-        fprintf(stderr, "imd: no place for the socket: set XDG_RUNTIME_DIR or give --socket\n");
+        log_error("no place for the socket: set XDG_RUNTIME_DIR or give --socket");
     else if (r < 0)
-        fail(d->options.socket, r);
+        fail(handed_over < 0 ? d->options.socket : "systemd's socket", r);
     return r < 0 ? r : hub_listen(d->hub, d->listener.fd);
 }
 
@@ -719,8 +720,8 @@ static int serve(struct daemon *d)
     if (r < 0)
         return fail("watchdog", r);
     hub_resume(d->hub);
-    if (hub_link_is_off(d->hub))
-        session_stay_disconnected(d->session, hub_link_is_off(d->hub), now_of(d));
+    if (hub_link_off(d->hub))
+        session_stay_disconnected(d->session, hub_link_off(d->hub), now_of(d));
     else
         session_connect(d->session, now_of(d));
     supervisor_ready(d->supervisor);
@@ -761,7 +762,6 @@ static int run(struct daemon *d)
     char why[512];
     int r;
 
-    log_init(d->options.account, NULL);
     raise_descriptor_limit();
     block_signals(); /* before any thread is made */
     r = make_rooms(d);
@@ -770,7 +770,7 @@ static int run(struct daemon *d)
         return EXIT_FAILURE;
     }
     if (configure_transport(d, d->config, why, sizeof why) < 0) {
-        fprintf(stderr, "imd: %s\n", why);
+        log_error("%s", why);
         return OPTIONS_EXIT_CONFIG;
     }
     r = open_listener(d);
@@ -817,12 +817,17 @@ static int with_config(struct daemon *d)
     char error[512];
     struct config *c;
 
-    if ((check ? config_load_outside : config_load)(&c, d->options.config, error, sizeof error) < 0) {
-        fprintf(stderr, "imd: %s\n", error);
-        return OPTIONS_EXIT_CONFIG;
+    if (!check)
+        log_init(d->options.account, NULL);
+    if ((check ? config_load_outside : config_load)(&c, d->options.config, error, sizeof error) == 0) {
+        use_config(d, c);
+        return check ? check_config(d) : run(d);
     }
-    use_config(d, c);
-    return check ? check_config(d) : run(d);
+    if (check)
+        fprintf(stderr, "imd: %s\n", error);
+    else
+        log_error("%s", error);
+    return OPTIONS_EXIT_CONFIG;
 }
 
 int main(int argc, char **argv)

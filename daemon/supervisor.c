@@ -182,9 +182,22 @@ void supervisor_stopping(struct supervisor *s)
     enter(s, STOPPING);
 }
 
+/* Not within a character: systemd takes no status that is not UTF-8. */
+static size_t whole_characters(const char *text, size_t max)
+{
+    size_t n = strnlen(text, max + 1);
+
+    if (n <= max)
+        return n;
+    for (n = max; n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80;)
+        n--;
+    return n;
+}
+
 void supervisor_status(struct supervisor *s, const char *words)
 {
-    snprintf(s->status, sizeof(s->status), "%s", words);
+    snprintf(s->status, sizeof(s->status), "%.*s", (int)whole_characters(words, sizeof(s->status) - 1),
+             words);
     tell(s, false, true);
 }
 

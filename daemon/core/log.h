@@ -24,8 +24,6 @@ void log_line(int level, const char *format, ...) __attribute__((format(printf, 
 #define log_error(...) log_line(LOG_ERR, __VA_ARGS__)
 #define log_warning(...) log_line(LOG_WARNING, __VA_ARGS__)
 #define log_notice(...) log_line(LOG_NOTICE, __VA_ARGS__)
-#define log_info(...) log_line(LOG_INFO, __VA_ARGS__)
-#define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__) /* is not written */
 
 /*
  * X(enumerator, MESSAGE_ID): events that somebody may wait for in the journal. The numbers are in imd(8), and

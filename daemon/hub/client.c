@@ -84,7 +84,8 @@ static void log_end(const struct client *c, const char *why)
 {
     struct log_event e = {.level = LOG_WARNING, .id = LOG_CLIENT_DISCONNECTED, .client_uid = &c->uid};
 
-    log_event_limited(&e, "client of uid %u disconnected: %s", (unsigned)c->uid, why);
+    if (!c->user || log_limit_pass(&c->user->log))
+        log_event(&e, "client of uid %u disconnected: %s", (unsigned)c->uid, why);
 }
 
 void client_close(struct client *c, const char *why)
@@ -122,6 +123,7 @@ static void out_drop(struct client *c)
     c->kept->replied = kept_replied(c->kept);
     arena_order();
     c->kept->out = NULL;
+    arena_order();
     out_give_back(c->hub, o);
 }
 
@@ -508,7 +510,8 @@ static bool must_throttle(const struct client *c)
     const struct hub *h = c->hub;
 
     return c->loading || client_replies(c) > CLIENT_REPLIES_HIGH ||
-           (c->kept->sends && h->link.congested(h->link.self)) || (c->kept->stores && hub_store_is_behind(h));
+           (c->kept->sends && h->link.congested(h->link.self)) ||
+           (c->kept->stores && (hub_store_is_behind(h) || c->user->stored >= STORED_USER_HIGH));
 }
 
 /* A request is noted before it is begun: if that is all that is left of it, the next process says so. */
@@ -627,6 +630,7 @@ static void read_once(struct client *c)
         note_reading(c, &m); /* to make room is part of it: what was read before may be moved */
     line_reader_borrow(reader, &c->hub->line_spare);
     if (line_reader_room(reader, (char **)&room.iov_base, &room.iov_len) < 0) {
+        c->hub->kept->reading.slot = KEPT_NONE;
         client_close(c, "no memory for its request");
         return;
     }

@@ -25,7 +25,7 @@ struct call {
     struct link_call link; /* its first member: told the server's answer */
     struct hub *hub;
     struct client *client; /* NULL: it has gone */
-    struct user *user;     /* one of whose pending messages it is; NULL: nobody's */
+    struct user *user;     /* who waits; NULL: nobody */
     struct call *prev, *next;
     bool taken;            /* else free */
     bool stored;           /* waits for the store */

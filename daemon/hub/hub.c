@@ -165,7 +165,7 @@ static void note_link(struct hub *h)
         h->kept->off = is_off ? (uint8_t)h->link.reason(h->link.self) : LINK_REASON_NONE;
 }
 
-enum link_reason hub_link_is_off(const struct hub *h)
+enum link_reason hub_link_off(const struct hub *h)
 {
     return h->kept->off;
 }
@@ -669,7 +669,7 @@ void hub_call_free(struct call *call)
         hub_mark_dirty(h, call->client); /* it may have waited for nothing else */
     }
     if (call->user)
-        users_answered(&h->users, call->user, loop_now_ms(h->loop));
+        users_answered(&h->users, call->user, call->stored, loop_now_ms(h->loop));
     call->taken = false;
     h->stored_calls -= call->stored;
     h->stored_bytes -= call->bytes;

@@ -59,7 +59,7 @@ struct hub_numbers hub_inherit(struct hub *h, const struct hub_descriptor *d, si
 void hub_resume(struct hub *h);
 void hub_leave(struct hub *h);
 enum link_reason
-hub_link_is_off(const struct hub *h); /* the process before was told so, and why; 0: it was not */
+hub_link_off(const struct hub *h); /* the process before was told so, and why; 0: it was not */
 
 /* What the store tells goes to the listener. seq: the last number that was given to an event; stored: the
  * last that is in the history. */

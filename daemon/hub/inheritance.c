@@ -21,6 +21,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* A client that was taken over, and how much it had been replied. */
+struct heir {
+    struct client *client; /* NULL: none */
+    uint64_t replied;
+};
+
 struct inheritance {
     struct arena_view view;
     int memory;        /* the descriptor that the view is of */
@@ -28,6 +34,7 @@ struct inheritance {
     struct ring ring;  /* the old one */
     struct hub_descriptor *descriptors;
     size_t count;
+    struct heir *heirs; /* by slot */
 };
 
 /* ---- Descriptors ---- */
@@ -73,6 +80,7 @@ void inheritance_free(struct hub *h, struct inheritance *i, bool leave)
         munmap(i->ring.bytes, 2 * i->ring.size);
     arena_view_close(&i->view);
     free(i->descriptors);
+    free(i->heirs);
     free(i);
 }
 
@@ -182,12 +190,15 @@ static struct inheritance *inheritance_new(struct hub *h, const struct hub_descr
 {
     struct inheritance *i = calloc(1, sizeof *i);
     struct hub_descriptor *copy = malloc((n + !n) * sizeof *copy);
+    struct heir *heirs = calloc(KEPT_SLOTS, sizeof *heirs);
 
-    if (!i || !copy) {
+    if (!i || !copy || !heirs) {
         free(i);
         free(copy);
+        free(heirs);
         return NULL;
     }
+    i->heirs = heirs;
     if (n)
         memcpy(copy, d, n * sizeof *d);
     i->descriptors = copy;
@@ -204,6 +215,14 @@ static uint64_t last_seq(const struct ring *r, uint64_t counted)
     return counted;
 }
 
+/* What a program has asked for stays; what the server has, until somebody restarts imd. */
+static uint8_t link_off(const struct kept *k)
+{
+    bool stays = k->off == LINK_REASON_REQUESTED || !k->ended;
+
+    return stays && k->off < LINK_REASON_COUNT ? k->off : LINK_REASON_NONE;
+}
+
 struct inheritance *inheritance_open(struct hub *h, const struct hub_descriptor *d, size_t n)
 {
     struct inheritance *i = inheritance_new(h, d, n);
@@ -213,7 +232,7 @@ struct inheritance *inheritance_open(struct hub *h, const struct hub_descriptor 
     h->kept->generation++;
     if (r == 0) {
         h->kept->seq = last_seq(&i->ring, i->kept->seq);
-        h->kept->off = i->kept->off < LINK_REASON_COUNT ? i->kept->off : LINK_REASON_NONE;
+        h->kept->off = link_off(i->kept);
         return i;
     }
     if (memory)
@@ -295,6 +314,11 @@ uint64_t inheritance_first(const struct hub *h, const struct inheritance *i)
 
 /* ---- Where a client stood ---- */
 
+static bool is_sound_rest(const struct subscriber *s)
+{
+    return !s->rest || (s->rest->bytes && s->rest_at <= s->rest->len);
+}
+
 /* The write that was under way, as far as the kernel has taken it. */
 static void redo_writing(const struct inheritance *i, struct kept_client *k)
 {
@@ -308,6 +332,8 @@ static void redo_writing(const struct inheritance *i, struct kept_client *k)
     k->subscriber = w->before;
     k->subscriber.rest = block_at(i, w->before.rest);
     k->subscriber.filter = k->filter;
+    if (!is_sound_rest(&k->subscriber))
+        return;
     if (k->subscriber.rest)
         d.rest = k->subscriber.rest->len - k->subscriber.rest_at;
     else if (k->subscriber.offset)
@@ -375,6 +401,8 @@ static bool find_parts(const struct inheritance *i, struct kept_client *k)
     redo_reading(i, k);
     redo_request(i, k);
     redo_telling(k);
+    if (!is_sound_rest(&k->subscriber))
+        return false;
     settle_cursor(&k->subscriber);
     if (k->out && (k->out->end > k->out->capacity || !arena_view_holds(&i->view, k->out->bytes, k->out->end)))
         return false;
@@ -565,13 +593,17 @@ static void answer_call(struct client *c, const struct call *call)
         request_answer_forsaken(c, call->id, call->id_len, call->link.message_id, call->link.message_id_len);
 }
 
-static void answer_calls(const struct inheritance *i, struct client *c, uint64_t replied)
+static void answer_calls(const struct inheritance *i)
 {
     const struct call *calls = at(i, i->kept->calls, i->kept->calls_used * sizeof *calls);
 
-    for (size_t n = 0; calls && n < i->kept->calls_used; n++)
-        if (calls[n].taken && calls[n].slot == c->kept->slot && !is_answered(&calls[n], replied))
-            answer_call(c, &calls[n]);
+    for (size_t n = 0; calls && n < i->kept->calls_used; n++) {
+        const struct heir *heir =
+            calls[n].taken && calls[n].slot < KEPT_SLOTS ? &i->heirs[calls[n].slot] : NULL;
+
+        if (heir && heir->client && !heir->client->closed && !is_answered(&calls[n], heir->replied))
+            answer_call(heir->client, &calls[n]);
+    }
 }
 
 static bool has_call(const struct inheritance *i, uint64_t request)
@@ -601,20 +633,32 @@ static void answer_request(const struct inheritance *i, struct client *c, uint64
 
 /* ---- The clients ---- */
 
+/* What it was told up to there it has not missed. */
+static void clip_gap(struct subscriber *s, uint64_t after)
+{
+    if (s->gap_to > after)
+        s->gap_to = after;
+    if (s->gap_to < s->gap_from)
+        s->gap_from = 0;
+}
+
 static void resume_subscription(struct client *c, uint64_t after, bool parked, bool from_oldest)
 {
     const struct ring *r = &c->hub->kept->ring;
     struct subscriber *s = &c->kept->subscriber;
     bool in_ring = !parked && s->cursor >= r->tail && s->cursor >= r->whole_from && s->cursor <= r->head;
 
-    if (!in_ring)
+    clip_gap(s, after);
+    if (!in_ring) {
         s->cursor = r->head;
+        s->status_missed = s->status_missed || s->kinds >> EVENT_STATUS & 1;
+        s->outbox_missed = s->outbox_missed || s->kinds >> EVENT_OUTBOX & 1;
+    }
     if (s->kinds && !in_ring && replay_resume(c, after, from_oldest) < 0)
         client_close(c, "no memory to go on");
 }
 
-static void resume(struct hub *h, const struct inheritance *i, struct client *c,
-                   const struct kept_client *old)
+static void resume(struct hub *h, struct inheritance *i, struct client *c, const struct kept_client *old)
 {
     c->stored = true;
     resume_subscription(c, stood_behind(i, old), old->subscriber.parked, old->from_oldest);
@@ -623,12 +667,12 @@ static void resume(struct hub *h, const struct inheritance *i, struct client *c,
     if (c->kept->passed > c->kept->received - line_reader_pending(&c->kept->reader))
         passed_lost(c, c->kept->passed);
     answer_request(i, c, kept_replied(old));
-    answer_calls(i, c, kept_replied(old));
+    i->heirs[old->slot] = (struct heir){c, kept_replied(old)};
     client_resume_later(c);
     h->counters.resumed++;
 }
 
-static bool take_client(struct hub *h, const struct inheritance *i, struct hub_descriptor *d, uint32_t slot)
+static bool take_client(struct hub *h, struct inheritance *i, struct hub_descriptor *d, uint32_t slot)
 {
     struct kept_client old, *k;
     const struct kept_client *left = at(i, i->kept->clients[slot], sizeof *left);
@@ -664,6 +708,8 @@ void inheritance_take(struct hub *h, struct inheritance *i)
         if (names(d->name, KEPT_CLIENT_NAME, &slot) && slot < KEPT_SLOTS && d->fd >= 0)
             taken += take_client(h, i, d, (uint32_t)slot);
     }
+    if (i)
+        answer_calls(i);
     if (h->arena && !kept_publish(h))
         log_warning("the service manager does not take what is to outlive this process; it is told again");
     if (i) {

@@ -221,6 +221,8 @@ void journal_restore(struct hub *h, const struct storage_event *e, const char *l
     if (alone && h->kept->open && h->kept->open->append.count)
         post_open(h);
     b = alone ? batch_make(h, 1, e->len) : batch_for(h, e->len);
+    if (!b && alone)
+        lose(h);
     if (!b)
         return;
     if (alone)

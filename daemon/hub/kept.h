@@ -10,9 +10,9 @@
  * the call returns, that is, before a signal can end the process.
  *
  * The structures of this page, and those that they refer to (ring.h, subscriber.h, filter.h, line.h,
- * journal.h, storage.h, struct call), are a format that processes of different builds share: whoever changes
- * one of them counts KEPT_FORMAT up (their sizes are part of the format by themselves); connections are then
- * not taken over from a process of the format before.
+ * journal.h, storage.h, struct call), and the order of words in vocabulary.h, are a format that processes of
+ * different builds share: whoever changes one of them counts KEPT_FORMAT up (their sizes are part of the
+ * format by themselves); connections are then not taken over from a process of the format before.
  */
 #ifndef IMD_KEPT_H
 #define IMD_KEPT_H

@@ -69,7 +69,7 @@ static struct call *answered_call(struct request *r)
     }
     call->link.answered = send_answered;
     call->user = user;
-    users_wait(user);
+    users_ask(user, false);
     return call;
 }
 

@@ -161,8 +161,9 @@ static void join_behind_gap(struct client *c, uint64_t at, const char *reason)
     while (at < h->kept->ring.head && !seq_at(&h->kept->ring, at))
         at++;
     s->gap_to = at < h->kept->ring.head ? seq_at(&h->kept->ring, at) - 1 : h->kept->seq;
-    s->gap_from = s->gap_to >= from && s->kinds & EVENT_KINDS_WANTED ? from : 0;
     snprintf(s->gap_reason, sizeof s->gap_reason, "%s", reason);
+    arena_order();
+    s->gap_from = s->gap_to >= from && s->kinds & EVENT_KINDS_WANTED ? from : 0;
     c->hub->counters.drops += s->gap_from ? s->gap_to - s->gap_from + 1 : 0;
     join(c, at);
 }

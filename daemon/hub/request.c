@@ -232,6 +232,8 @@ struct call *stored_call(struct request *r)
     }
     r->client->kept->stores = true;
     call->stored = true;
+    call->user = r->client->user;
+    users_ask(call->user, true);
     h->stored_calls++;
     return call;
 }
@@ -325,8 +327,9 @@ static void log_denial(const struct request *r, enum right needed)
     struct log_event e = {
         .level = LOG_NOTICE, .reason = error_reason(ERROR_DENIED), .client_uid = &r->client->uid};
 
-    log_event_limited(&e, "uid %u was denied what it asked: it is not in %s", (unsigned)r->client->uid,
-                      right_key(needed));
+    if (log_limit_pass(&r->client->user->log))
+        log_event(&e, "uid %u was denied what it asked: it is not in %s", (unsigned)r->client->uid,
+                  right_key(needed));
 }
 
 static enum error check_right(struct request *r, enum right needed)

@@ -182,7 +182,9 @@ void ring_release_blocks(struct ring *r, uint64_t below)
 void ring_deinit(struct ring *r)
 {
     if (r->arena) {
-        munmap(r->bytes, r->bytes ? 2 * r->size : 0);
+        if (r->bytes)
+            munmap(r->bytes, 2 * r->size);
+        r->bytes = NULL;
         return;
     }
     ring_abandon(r);

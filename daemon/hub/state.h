@@ -121,6 +121,7 @@ struct hub {
 #define STORED_CALLS_MAX 1024
 #define STORED_CALLS_HIGH 512
 #define STORED_BYTES_HIGH (64u << 20)
+#define STORED_USER_HIGH (STORED_CALLS_HIGH / 2) /* of one user: its clients are not read */
 
 static inline bool hub_store_is_behind(const struct hub *h)
 {

@@ -27,8 +27,11 @@ static int keep_rest(struct subscriber *s, const struct ring *r, const struct ri
     s->rest_of = s->cursor;
     if (e->block) {
         s->rest_at = s->offset;
+        arena_order();
         s->rest = ring_block_ref(e->block);
+        arena_order();
         s->offset = 0;
+        arena_order();
         return 0;
     }
     b = ring_block_new(r->arena);
@@ -39,8 +42,11 @@ static int keep_rest(struct subscriber *s, const struct ring *r, const struct ri
     b->len = e->len - s->offset;
     memcpy(b->bytes, ring_line(r, e) + s->offset, b->len);
     s->rest_at = 0;
+    arena_order();
     s->rest = b;
+    arena_order();
     s->offset = 0;
+    arena_order();
     return 0;
 }
 
@@ -333,6 +339,7 @@ static void note_missed(struct subscriber *s, const struct ring_entry *e)
     }
     memcpy(s->gap_reason, GAP_OVERRUN, sizeof GAP_OVERRUN);
     s->gap_to = e->seq;
+    arena_order();
     if (!s->gap_from)
         s->gap_from = e->seq;
 }

@@ -20,7 +20,7 @@ static void bucket_fill(struct send_bucket *b, unsigned rate, uint64_t now_ms)
 
 static bool is_needed(const struct users *u, struct user *user, uint64_t now_ms)
 {
-    if (user->clients || user->pending)
+    if (user->clients || user->pending || user->stored)
         return true;
     bucket_fill(&user->bucket, u->rate, now_ms);
     return user->bucket.level < (uint64_t)u->rate * MESSAGE;
@@ -86,14 +86,14 @@ void users_leave(struct users *u, struct user *user, uint64_t now_ms)
         sweep(u, now_ms);
 }
 
-void users_wait(struct user *user)
+void users_ask(struct user *user, bool stored)
 {
-    user->pending++;
+    ++*(stored ? &user->stored : &user->pending);
 }
 
-void users_answered(struct users *u, struct user *user, uint64_t now_ms)
+void users_answered(struct users *u, struct user *user, bool stored, uint64_t now_ms)
 {
-    if (--user->pending == 0 && user->clients == 0)
+    if (--*(stored ? &user->stored : &user->pending) == 0 && user->clients == 0)
         sweep(u, now_ms);
 }
 

@@ -7,6 +7,8 @@
 #ifndef IMD_USER_H
 #define IMD_USER_H
 
+#include "log.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -21,7 +23,9 @@ struct user {
     struct user *prev, *next;
     uid_t uid;
     unsigned clients;
-    unsigned pending; /* messages that wait for the server's answer; their client may have gone */
+    unsigned pending;     /* messages that wait for the server's answer; their client may have gone */
+    unsigned stored;      /* requests that wait for the store; likewise */
+    struct log_limit log; /* of lines about it: nobody else's are left out for it */
     struct send_bucket bucket;
 };
 
@@ -40,9 +44,9 @@ void users_deinit(struct users *u);
 struct user *users_join(struct users *u, uid_t uid, uint64_t now_ms);
 void users_leave(struct users *u, struct user *user, uint64_t now_ms);
 
-/* One message more, or less, waits for the server's answer. */
-void users_wait(struct user *user);
-void users_answered(struct users *u, struct user *user, uint64_t now_ms);
+/* It waits for one more answer, of the server or (stored) of the store; or that has come. */
+void users_ask(struct user *user, bool stored);
+void users_answered(struct users *u, struct user *user, bool stored, uint64_t now_ms);
 
 /* May it send one message now? That it did is told by users_sent. */
 bool users_may_send(const struct users *u, struct user *user, uint64_t now_ms);

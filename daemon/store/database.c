@@ -256,7 +256,7 @@ static int take_lock(struct database *d)
     if (flock(fd, LOCK_EX | LOCK_NB) < 0)
         return errno == EWOULDBLOCK ? in_use(d, fd) : -errno;
     if (write_pid(fd) < 0)
-        log_debug("the pid could not be written into %s", path);
+        log_warning("the pid could not be written into %s", path);
     d->lock = fd;
     fd = -1;
     return 0;

@@ -6,13 +6,14 @@ import time
 
 import pytest
 
-from client import Closed
+from client import Client, Closed
 from patience import until
 from person import Person, open_to_all, others_or_skip
 from process import Process, preload, run
 from test_kept import HOWS, managed, wait_connected
 from test_signals import reload
 from test_watchdog import manager_of
+from threads import stopped, thread_named
 from vitals import is_instrumented
 
 ROOT = Person(0)
@@ -377,6 +378,20 @@ def test_max_pending_per_user(shared, server):
     server.push({"code": 0, "data": {"messageId": "a0"}})
     first.result(numbers[0])
     server.do("drop")
+
+
+def test_one_user_does_not_take_the_store(shared):
+    """While the disk does not answer, one waits for as many requests as may be; another asks, and is not refused."""
+    daemon = shared(Send="*")
+    greedy, modest = WRITER.client(daemon), OPERATOR.client(daemon)
+    greedy.refused("outbox", messageId="none")
+    with stopped(thread_named(daemon.process.pid, "imd-store")):
+        greedy.write(b"".join(Client.request_line(n, "outbox", {"messageId": "none"}) for n in range(1000)))
+        daemon.client().wait_stats(lambda s: s["requests"] > 256, "the greedy one was read")
+        number = modest.request("outbox", {"messageId": "none"})
+        modest.call("hello")
+        assert not modest.replies_waiting
+    assert modest.refusal(number).reason == "not_found"
 
 
 def test_max_clients_per_user(shared):

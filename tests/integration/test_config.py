@@ -103,7 +103,7 @@ def test_a_daemon_does_not_start_with_a_bad_file(folder):
         f.write(f"[Session]\nUrl = {URL}\nNonsense = 1\n")
     sock = os.path.join(folder, "s")
     status, _, error = run([*imd_argv(), "--config", path, "--socket", sock, "--state", folder])
-    assert status == 78 and f"imd: {path}:3: " in error
+    assert status == 78 and error.startswith(f"<3>{path}:3: ")
     assert not os.path.exists(sock)
 
 

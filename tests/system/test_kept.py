@@ -54,7 +54,7 @@ def test_fifty_subscribers_go_on_under_load(machine):
 def test_a_stuck_thread_is_killed_and_nobody_notices(machine, thread):
     machine.account("work")
     # A thread that a debugger has stopped does not die of the first signal, which is to leave a core; of the second it does.
-    machine.drop_in(unit("work"), "[Service]\nWatchdogSec=1\nTimeoutAbortSec=1\n")
+    machine.drop_in(unit("work"), "[Service]\nWatchdogSec=3\nTimeoutAbortSec=1\n")
     machine.wait_state("work", "connected").close()
     client = machine.client("work")
     client.subscribe("MESSAGE")

@@ -7,6 +7,7 @@ from machine import unit
 from patience import until
 from process import run
 
+SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 NOWHERE = "ws://127.0.0.1:9/"  # nobody listens there: the server is down
 
 
@@ -129,3 +130,15 @@ def test_exposure_of_the_installed_unit(installed):
                               "--no-pager", unit("work")])
     assert status == 0, out + error
     assert "Overall exposure level" in out
+
+
+def test_units_have_room_for_what_imd_keeps():
+    """The number in the units and the one in the code are one."""
+    with open(os.path.join(SOURCE, "daemon/hub/kept.h")) as f:
+        kept = f.read()
+    clients = int(re.search(r"#define KEPT_CLIENTS_MAX (\d+)u", kept).group(1))
+    spare = int(re.search(r"#define KEPT_SPARE (\d+)", kept).group(1))
+    for unit_file in ["systemd/imd@.service", "systemd/user/imd@.service"]:
+        with open(os.path.join(SOURCE, unit_file)) as f:
+            room = int(re.search(r"^FileDescriptorStoreMax=(\d+)$", f.read(), re.M).group(1))
+        assert room >= clients + spare

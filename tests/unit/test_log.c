@@ -127,8 +127,8 @@ static void test_lines(void **state)
 
     use_pipe(r);
     log_warning("one %d", 1);
-    log_debug("not written");
-    log_info("two");
+    log_line(LOG_DEBUG, "not written");
+    log_line(LOG_INFO, "two");
     assert_string_equal(taken(r), "<4>one 1\n<6>two\n");
     log_event(&(struct log_event){.level = LOG_NOTICE, .id = LOG_LINK_CHANGED, .state = "connected"}, "as %s",
               "text");
@@ -143,13 +143,13 @@ static void test_long_line(void **state)
 
     memset(lengthy, 'x', sizeof(lengthy) - 1);
     use_pipe(r);
-    log_info("%s", lengthy);
+    log_line(LOG_INFO, "%s", lengthy);
     take(r, r->far, &n);
     assert_int_equal(n, LOG_LINE_MAX - 1);
     assert_string_equal(r->out + n - 5, "x...\n");
     for (size_t i = 0; i + 2 < sizeof(lengthy); i += 2)
         memcpy(lengthy + i, "\u00e4", 2);
-    log_info("x%s", lengthy); /* cut within a character */
+    log_line(LOG_INFO, "x%s", lengthy); /* cut within a character */
     take(r, r->far, &n);
     assert_int_equal(n, LOG_LINE_MAX - 1);
     assert_string_equal(r->out + n - 6, "\xa4?...\n");
@@ -160,14 +160,17 @@ static void test_what_peers_sent_is_harmless(void **state)
     struct rig *r = *state;
 
     use_pipe(r);
-    log_info("%s", "a\n<0>b\033[2J\r\x7f"
-                   "c");
+    log_line(LOG_INFO, "%s",
+             "a\n<0>b\033[2J\r\x7f"
+             "c");
     assert_string_equal(taken(r), "<6>a <0>b [2J  c\n");
-    log_info("%s", "\xc2\x9b"
-                   "2J \u00e4\u20ac\U0001f600");
+    log_line(LOG_INFO, "%s",
+             "\xc2\x9b"
+             "2J \u00e4\u20ac\U0001f600");
     assert_string_equal(taken(r), "<6>  2J \u00e4\u20ac\U0001f600\n");
-    log_info("%s", "\x9b"
-                   "2J \xc3");
+    log_line(LOG_INFO, "%s",
+             "\x9b"
+             "2J \xc3");
     assert_string_equal(taken(r), "<6>?2J ?\n");
 }
 
@@ -191,7 +194,7 @@ static void test_limit(void **state)
 static void log_many(void)
 {
     for (int i = 0; i < MANY; i++)
-        log_info("a line that nobody reads, %0100d", i);
+        log_line(LOG_INFO, "a line that nobody reads, %0100d", i);
 }
 
 static unsigned count_lines(const char *s)
@@ -214,7 +217,7 @@ static void check_lost(struct rig *r)
         take(r, r->far, &n);
         came += count_lines(r->out);
     }
-    log_info("read again");
+    log_line(LOG_INFO, "read again");
     told = taken(r);
     assert_int_equal(sscanf(told, "<4>%u log lines were lost: nobody read them in time\n", &lost), 1);
     assert_non_null(strstr(told, "\n<6>read again\n"));
@@ -355,7 +358,7 @@ static void test_full_journal(void **state)
     log_many();
     while (*taken_entry(r))
         came++;
-    log_info("read again");
+    log_line(LOG_INFO, "read again");
     assert_int_equal(sscanf(taken_entry(r), "MESSAGE=%u log lines were lost", &lost), 1);
     assert_int_equal(strncmp(taken_entry(r), "MESSAGE=read again\n", 19), 0);
     assert_int_equal(came + lost, MANY);
@@ -368,7 +371,7 @@ static void test_journal_that_is_gone(void **state)
 
     use_journal(r);
     unlink(r->path.sun_path);
-    log_info("to its stream");
+    log_line(LOG_INFO, "to its stream");
     assert_string_equal(taken(r), "<6>to its stream\n");
 }
 
@@ -379,7 +382,7 @@ static void test_stream_of_somebody_else(void **state)
     use_journal(r);
     close(r->far);
     use_pipe(r);
-    log_info("to the pipe");
+    log_line(LOG_INFO, "to the pipe");
     assert_string_equal(taken(r), "<6>to the pipe\n");
     assert_string_equal(taken_entry(r), "");
 }

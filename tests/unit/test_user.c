@@ -54,13 +54,13 @@ static void it_goes_when_nothing_needs_it(void **state)
 
     users_leave(&u, a, NOW);
     assert_int_equal(count(&u), 1);
-    users_wait(b);
-    users_wait(b);
+    users_ask(b, false);
+    users_ask(b, false);
     users_leave(&u, b, NOW);
     assert_int_equal(count(&u), 1); /* its messages wait for their answers */
-    users_answered(&u, b, NOW);
+    users_answered(&u, b, false, NOW);
     assert_int_equal(count(&u), 1);
-    users_answered(&u, b, NOW);
+    users_answered(&u, b, false, NOW);
     assert_int_equal(count(&u), 0);
 }
 
