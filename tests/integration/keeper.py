@@ -1,5 +1,6 @@
 """A service manager as imd sees it: the socket is handed over, and descriptors that imd gives to it come back to the next one."""
 
+import collections
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import time
 from client import Client
 from manager import Manager
 from patience import PATIENCE, until
+from threads import kill_within
 
 # The descriptors named as arguments become 3, 4, …, and the process stays the same.
 HAND_OVER = """
@@ -21,6 +23,9 @@ for i, fd in enumerate(high):
 os.environ["LISTEN_PID"] = str(os.getpid())
 os.execvp(sys.argv[2], sys.argv[2:])
 """
+
+
+Steps = collections.namedtuple("Steps", "count")  # instructions
 
 
 class Keeper(Manager):
@@ -118,8 +123,13 @@ class Keeper(Manager):
         self.start()
 
     def end(self, how=signal.SIGTERM):
+        """how: a signal, or a number of instructions that it may still do before it is killed."""
         process, self.daemon.process = self.daemon.process, None
-        process.signal(how)
+        if isinstance(how, Steps):
+            kill_within(process.pid, how.count)
+            how = signal.SIGKILL
+        else:
+            process.signal(how)
         status = process.wait(2 * PATIENCE)
         assert status == (0 if how == signal.SIGTERM else -how), f"imd ended with {status}: {process.stderr()}"
 

@@ -11,7 +11,7 @@ import termios
 import pytest
 
 from client import Client
-from keeper import Keeper
+from keeper import Keeper, Steps
 from patience import until
 from throng import Asker, Traffic, judge, listeners_of, push_the_last, serve
 from vitals import measures_memory
@@ -423,7 +423,8 @@ def test_under_load(managed, server, seed):
     try:
         for _ in range(6):
             serve(listeners, askers, chance.uniform(0.05, 0.5))
-            manager.restart(chance.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]))
+            manager.restart(chance.choice([Steps(chance.randrange(20_000)), Steps(chance.randrange(2000)), signal.SIGKILL,
+                                           signal.SIGTERM]))
     finally:
         traffic.stop()
     wait_connected(manager)

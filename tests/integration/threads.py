@@ -3,10 +3,11 @@
 import contextlib
 import ctypes
 import os
+import signal
 
 import pytest
 
-_SEIZE, _INTERRUPT, _DETACH = 0x4206, 0x4207, 17
+_SEIZE, _INTERRUPT, _DETACH, _SINGLESTEP = 0x4206, 0x4207, 17, 9
 _WALL = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
@@ -46,3 +47,15 @@ def let_die(tid):
     """A stopped thread whose process is killed is gone only when whoever stopped it has seen that."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(tid, os.WNOHANG | _WALL)
+
+
+def kill_within(pid, steps):
+    """The process's first thread is let go for so many instructions, from wherever it is, and the process killed there."""
+    try:
+        with stopped(pid):
+            for _ in range(steps):
+                _ptrace(_SINGLESTEP, pid)
+                os.waitpid(pid, _WALL)
+            os.kill(pid, signal.SIGKILL)
+    except pytest.skip.Exception:
+        os.kill(pid, signal.SIGKILL)  # where no thread can be stopped: at whatever moment
