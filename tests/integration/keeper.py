@@ -11,7 +11,7 @@ import time
 from client import Client
 from manager import Manager
 from patience import PATIENCE, until
-from threads import kill_within
+from threads import kill_behind, kill_within
 
 # The descriptors named as arguments become 3, 4, …, and the process stays the same.
 HAND_OVER = """
@@ -25,7 +25,8 @@ os.execvp(sys.argv[2], sys.argv[2:])
 """
 
 
-Steps = collections.namedtuple("Steps", "count")  # instructions
+Steps = collections.namedtuple("Steps", "count")         # instructions
+Behind = collections.namedtuple("Behind", "call cause")  # a system call, and what makes imd do it
 
 
 class Keeper(Manager):
@@ -123,10 +124,10 @@ class Keeper(Manager):
         self.start()
 
     def end(self, how=signal.SIGTERM):
-        """how: a signal, or a number of instructions that it may still do before it is killed."""
+        """how: a signal, or the place at which it is killed."""
         process, self.daemon.process = self.daemon.process, None
-        if isinstance(how, Steps):
-            kill_within(process.pid, how.count)
+        if isinstance(how, (Steps, Behind)):
+            kill_within(process.pid, how.count) if isinstance(how, Steps) else kill_behind(process.pid, how.call, how.cause)
             how = signal.SIGKILL
         else:
             process.signal(how)

@@ -11,8 +11,9 @@ import termios
 import pytest
 
 from client import Client
-from keeper import Keeper, Steps
+from keeper import Behind, Keeper, Steps
 from patience import until
+from threads import RECVMMSG, SENDMMSG
 from throng import Asker, Traffic, judge, listeners_of, push_the_last, serve
 from vitals import measures_memory
 
@@ -69,6 +70,46 @@ def test_a_subscriber_goes_on(managed, server, how):
     assert client.call("hello")
     client.close()
     manager.wait_kept(0)
+
+
+def test_killed_when_the_kernel_has_taken_an_event(managed, server):
+    """How much of it only the kernel knows then."""
+    manager = managed()
+    client = manager.client()
+    client.call("subscribe", {"events": ["MESSAGE"]})
+    manager.wait_kept(1)
+    for length in (10, 3_000_000):  # all of it, and a part
+        manager.restart(Behind(SENDMMSG, lambda: server.push_text("x" * length)))
+        wait_connected(manager)
+        event = client.event("MESSAGE")
+        assert len(event.params["data"]["content"]["message"]) == length
+        client.nothing()
+
+
+def test_killed_when_the_kernel_has_taken_a_reply(managed):
+    manager = managed()
+    client = manager.client()
+    client.call("hello")
+    manager.wait_kept(1)
+    manager.restart(Behind(SENDMMSG, lambda: client.write(Client.request_line(77, "hello"))))
+    assert client.result(77)
+    client.nothing()
+
+
+def test_killed_when_the_kernel_has_given_a_request(managed, server):
+    """It is neither forgotten nor done twice."""
+    manager = managed()
+    client = manager.client()
+    client.call("hello")
+    manager.wait_kept(1)
+    request = Client.request_line(77, "send", {"message": {"content": {"message": "x"}}, "queue": True})
+    manager.restart(Behind(RECVMMSG, lambda: client.write(request + request[:30])))
+    client.write(request[30:])
+    assert client.result(77)["state"] == "queued"
+    assert client.result(77)["state"] == "queued"
+    client.nothing()
+    server.wait_frames(2)
+    assert len(server.messages()) == 2
 
 
 @pytest.mark.parametrize("how", HOWS)

@@ -3,11 +3,15 @@
 import contextlib
 import ctypes
 import os
+import platform
 import signal
 
 import pytest
 
-_SEIZE, _INTERRUPT, _DETACH, _SINGLESTEP = 0x4206, 0x4207, 17, 9
+_SEIZE, _INTERRUPT, _DETACH, _SINGLESTEP, _SYSCALL, _PEEKUSER = 0x4206, 0x4207, 17, 9, 24, 3
+_RAX, _ORIG_RAX = 80, 120  # where x86-64's user area has the result and the number of a system call
+_ENOSYS = 38               # the result while it is entered
+SENDMMSG, RECVMMSG = 307, 299
 _WALL = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
@@ -59,3 +63,21 @@ def kill_within(pid, steps):
             os.kill(pid, signal.SIGKILL)
     except pytest.skip.Exception:
         os.kill(pid, signal.SIGKILL)  # where no thread can be stopped: at whatever moment
+
+
+def _has_done(pid, call):
+    return _libc.ptrace(_PEEKUSER, pid, _ORIG_RAX, None) == call and _libc.ptrace(_PEEKUSER, pid, _RAX, None) != -_ENOSYS
+
+
+def kill_behind(pid, call, cause):
+    """What cause() brings about makes the process's first thread do this system call; it is killed before it knows."""
+    if platform.machine() != "x86_64":
+        pytest.skip("system calls are recognised on x86-64 only")
+    with stopped(pid):
+        cause()
+        while True:
+            _ptrace(_SYSCALL, pid)
+            os.waitpid(pid, _WALL)
+            if _has_done(pid, call):
+                break
+        os.kill(pid, signal.SIGKILL)
