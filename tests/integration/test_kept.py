@@ -249,16 +249,21 @@ def test_without_a_manager_that_keeps_a_restart_closes(managed, server):
     assert manager.client().call("hello")
 
 
-@pytest.mark.parametrize("content", [b"", b"imdarena" + b"\xff" * 5000, random.Random(1).randbytes(100_000)],
-                         ids=["empty", "headed", "random"])
-def test_memory_that_is_none_costs_connections_only(managed, content):
+def left_behind(managed):
+    """A manager of imd that was killed, a client of that one, and the memory that it left: its name and descriptor."""
     manager = managed()
     client = manager.client()
     client.call("hello")
     manager.wait_kept(1)
     manager.end(signal.SIGKILL)
     [memory] = [name for name in manager.names if name.startswith("imd-memory-")]
-    fd = manager.kept[memory][0]
+    return manager, client, memory, manager.kept[memory][0]
+
+
+@pytest.mark.parametrize("content", [b"", b"imdarena" + b"\xff" * 5000, random.Random(1).randbytes(100_000)],
+                         ids=["empty", "headed", "random"])
+def test_memory_that_is_none_costs_connections_only(managed, content):
+    manager, client, memory, fd = left_behind(managed)
     os.ftruncate(fd, 0)
     os.pwrite(fd, content, 0)
     manager.start()
@@ -267,18 +272,13 @@ def test_memory_that_is_none_costs_connections_only(managed, content):
     until(lambda: memory not in manager.names and manager.connections() == [], "they are not kept any longer")
 
 
-def test_memory_that_ends_processes_is_given_up(managed, imd_of):
+def test_memory_that_ends_processes_is_given_up(managed):
     """What the memory holds may be what a process dies of: it is not tried for ever."""
-    manager = managed()
-    client = manager.client()
-    client.call("hello")
-    manager.wait_kept(1)
-    manager.end(signal.SIGKILL)
-    [memory] = [name for name in manager.names if name.startswith("imd-memory-")]
+    manager, client, _, fd = left_behind(managed)
     opened = 12  # where the arena's head counts this
     for tries in range(3):
-        assert os.pread(manager.kept[memory][0], 4, opened) == tries.to_bytes(4, "little")
-        os.pwrite(manager.kept[memory][0], (tries + 1).to_bytes(4, "little"), opened)
+        assert os.pread(fd, 4, opened) == tries.to_bytes(4, "little")
+        os.pwrite(fd, (tries + 1).to_bytes(4, "little"), opened)
     manager.start()
     client.wait_closed()
     assert "connections are not taken over" in manager.daemon.log()
@@ -438,6 +438,30 @@ def test_a_link_that_is_not_wanted_is_not_made(managed, server, how):
     wait_connected(manager)
     manager.restart(how)
     wait_connected(manager)
+
+
+def test_a_link_that_the_server_has_ended(managed, server):
+    """It stays so over a kill, which nobody has asked for; who restarts imd asks for a link."""
+    manager = managed(NoReconnectCodes="4001")
+    client = manager.client()
+    client.call("hello")
+    manager.wait_kept(1)
+    server.do("close", code=4001)
+    client.wait_status(lambda s: s["state"] == "disconnected", "disconnected")
+    manager.restart(signal.SIGKILL)
+    status = client.call("status")
+    assert (status["state"], status["reason"]) == ("disconnected", "close_code")
+    server.stays("accepted", 1)
+    manager.restart(signal.SIGTERM)
+    wait_connected(manager)
+
+
+def test_descriptors_of_another_version_are_let_go(managed):
+    manager = managed()
+    manager.end()
+    manager.kept["imd-other-1"] = [os.open("/dev/null", os.O_RDONLY)]
+    manager.start()
+    until(lambda: "imd-other-1" not in manager.names, "it is not kept any longer")
 
 
 @measures_memory
