@@ -4,6 +4,7 @@
 #include "hub.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,13 +13,14 @@
 /* A listening socket, or what an earlier process gave to the manager to keep. */
 static int sort_descriptor(struct descriptors *all, int fd, const char *name)
 {
-    /* Also what another version has kept: the hub closes what it does not know. */
-    if (hub_keeps(name) ||
-        (strncmp(name, "imd-", 4) == 0 && sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) <= 0)) {
+    bool listens = sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) > 0;
+
+    /* What another version has kept is among it: the hub closes what it does not know. */
+    if (!listens && strncmp(name, HUB_DESCRIPTOR_NAME, strlen(HUB_DESCRIPTOR_NAME)) == 0) {
         all->hub[all->hub_count++] = (struct hub_descriptor){fd, name};
         return 0;
     }
-    if (all->listening >= 0 || sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) <= 0)
+    if (all->listening >= 0 || !listens)
         return -ENOTSOCK;
     all->listening = fd;
     return 0;

@@ -679,11 +679,6 @@ void hub_call_free(struct call *call)
 
 /* ---- From one process to the next ---- */
 
-bool hub_keeps(const char *name)
-{
-    return inheritance_has(name);
-}
-
 struct hub_numbers hub_inherit(struct hub *h, const struct hub_descriptor *d, size_t n)
 {
     struct hub_numbers numbers = {0};
@@ -699,6 +694,12 @@ static bool receives(const struct client *c)
     return c->kept->subscriber.kinds || c->opening;
 }
 
+static void close_if_denied(struct client *c)
+{
+    if (receives(c) && !(c->rights & RIGHT_RECEIVE))
+        client_close(c, "it is not in Receive of imd.conf any more");
+}
+
 /* The rights of those who are there. What a client has asked for already is still answered. */
 static void revise_rights(struct hub *h)
 {
@@ -706,16 +707,18 @@ static void revise_rights(struct hub *h)
 
     DL_FOREACH_SAFE(h->clients, c, next) {
         c->rights = peer_rights(c->fd, c->uid, c->gid, &h->options.access);
-        if (receives(c) && !(c->rights & RIGHT_RECEIVE))
-            client_close(c, "it is not in Receive of imd.conf any more");
+        close_if_denied(c);
     }
 }
 
 void hub_resume(struct hub *h)
 {
+    struct client *c, *next;
+
     inheritance_take(h, h->inheritance);
     h->inheritance = NULL;
-    revise_rights(h); /* the configuration may be another than when they subscribed */
+    DL_FOREACH_SAFE(h->clients, c, next)
+        close_if_denied(c); /* the configuration may be another than when they subscribed */
 }
 
 void hub_leave(struct hub *h)

@@ -31,7 +31,8 @@ struct hub_options {
     struct access access;    /* its lists too */
 };
 
-/* One that came back from the service manager. */
+/* One that came back from the service manager. What hubs give to it has names that begin so. */
+#define HUB_DESCRIPTOR_NAME "imd-"
 struct hub_descriptor {
     int fd;
     const char *name;
@@ -54,7 +55,6 @@ void hub_set_link(struct hub *h, const struct link *link);
  * that. hub_resume goes on with its clients, before any other is accepted; hub_leave leaves the clients to
  * the next process: nothing more is read.
  */
-bool hub_keeps(const char *name); /* Is a descriptor of this name one that a hub has given to the manager? */
 struct hub_numbers hub_inherit(struct hub *h, const struct hub_descriptor *d, size_t n);
 void hub_resume(struct hub *h);
 void hub_leave(struct hub *h);

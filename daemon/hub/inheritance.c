@@ -50,13 +50,6 @@ static bool names(const char *name, const char *format, uint64_t *number)
     return *end == '\0';
 }
 
-bool inheritance_has(const char *name)
-{
-    uint64_t number;
-
-    return names(name, KEPT_MEMORY_NAME, &number) || names(name, KEPT_CLIENT_NAME, &number);
-}
-
 static void close_descriptor(struct hub *h, struct hub_descriptor *d)
 {
     if (d->fd < 0)
@@ -89,20 +82,6 @@ void inheritance_free(struct hub *h, struct inheritance *i, bool leave)
 static const void *at(const struct inheritance *i, const void *address, size_t n)
 {
     return arena_view_at(&i->view, address, n);
-}
-
-/* Both halves show the same memory, as in the ring that it was. */
-static char *map_twice(int fd, size_t size, size_t offset)
-{
-    char *map = mmap(NULL, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-    for (unsigned half = 0; half < 2 && map != MAP_FAILED; half++)
-        if (mmap(map + half * size, size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, (off_t)offset) ==
-            MAP_FAILED) {
-            munmap(map, 2 * size);
-            return NULL;
-        }
-    return map == MAP_FAILED ? NULL : map;
 }
 
 /* A block as it can be used here; it never goes, so it may be referred to by as many as like. */
@@ -152,7 +131,7 @@ static int open_ring(struct inheritance *i, int fd)
 
         open_entry(i, e);
     }
-    r->bytes = map_twice(fd, r->size, offset);
+    r->bytes = ring_map_twice(fd, r->size, offset, PROT_READ);
     return r->bytes ? 0 : -ENOMEM;
 }
 
@@ -472,17 +451,12 @@ static struct tail tail_of(const struct inheritance *i, const struct subscriber 
 
 static int take_tail(struct hub *h, struct subscriber *s, struct tail t)
 {
-    struct ring_block *b;
+    struct ring_block *b = t.len ? ring_block_copy(h->arena, t.bytes, t.len) : NULL;
 
     if (!t.len)
         return 0;
-    b = ring_block_new(h->arena);
-    if (!b || !(b->bytes = arena_resize(h->arena, NULL, t.len))) {
-        ring_block_unref(b);
+    if (!b)
         return -ENOMEM;
-    }
-    memcpy(b->bytes, t.bytes, t.len);
-    b->len = t.len;
     s->rest = b;
     s->rest_lines = 1;
     s->rest_of = UINT64_MAX;

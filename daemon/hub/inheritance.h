@@ -13,9 +13,6 @@
 
 struct inheritance;
 
-/* Is a descriptor of this name one of what was left? */
-bool inheritance_has(const char *name);
-
 /*
  * Takes over the memory and the numbers; at the beginning, before the hub has a storage. The descriptors are
  * taken over in any case. NULL: nothing was left, or none of it can be used (which is logged).

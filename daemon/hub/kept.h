@@ -17,6 +17,7 @@
 #ifndef IMD_KEPT_H
 #define IMD_KEPT_H
 
+#include "hub.h"
 #include "line.h"
 #include "ring.h"
 #include "storage.h"
@@ -144,7 +145,7 @@ static inline uint64_t kept_replied(const struct kept_client *k)
 }
 
 /* Names that descriptors have at the manager. */
-#define KEPT_MEMORY_NAME "imd-memory-%" PRIu64 /* generation */
-#define KEPT_CLIENT_NAME "imd-client-%" PRIu32 /* slot */
+#define KEPT_MEMORY_NAME HUB_DESCRIPTOR_NAME "memory-%" PRIu64 /* generation */
+#define KEPT_CLIENT_NAME HUB_DESCRIPTOR_NAME "client-%" PRIu32 /* slot */
 
 #endif

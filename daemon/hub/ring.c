@@ -28,6 +28,19 @@ struct ring_block *ring_block_new(struct arena *a)
     return b;
 }
 
+struct ring_block *ring_block_copy(struct arena *a, const char *bytes, size_t len)
+{
+    struct ring_block *b = ring_block_new(a);
+
+    if (!b || !(b->bytes = arena_resize(a, NULL, len))) {
+        ring_block_unref(b);
+        return NULL;
+    }
+    memcpy(b->bytes, bytes, len);
+    b->len = len;
+    return b;
+}
+
 struct ring_block *ring_block_ref(struct ring_block *b)
 {
     b->refs++;
@@ -52,26 +65,35 @@ static size_t round_up(size_t size)
 }
 
 /* Both halves of a reservation of twice the size show the same memory. */
-static int map_twice(struct ring *r)
+char *ring_map_twice(int fd, size_t size, size_t offset, int prot)
+{
+    char *map = mmap(NULL, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    for (unsigned half = 0; half < 2 && map != MAP_FAILED; half++) {
+        int error;
+
+        if (mmap(map + half * size, size, prot, MAP_SHARED | MAP_FIXED, fd, (off_t)offset) != MAP_FAILED)
+            continue;
+        error = errno;
+        munmap(map, 2 * size);
+        errno = error;
+        return NULL;
+    }
+    return map == MAP_FAILED ? NULL : map;
+}
+
+static int map_bytes(struct ring *r)
 {
     _cleanup_(closep) int own = r->arena ? -1 : memfd_create("imd-ring", MFD_CLOEXEC);
     int fd = r->arena ? arena_fd(r->arena) : own;
     size_t offset = 0;
-    char *at;
 
     if (r->arena && !(r->once = arena_take_pages(r->arena, r->size, &offset)))
         return -ENOMEM;
     if (fd < 0 || (!r->arena && ftruncate(fd, (off_t)r->size) < 0))
         return -errno;
-    at = mmap(NULL, 2 * r->size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (at == MAP_FAILED)
-        return -errno;
-    r->bytes = at;
-    for (unsigned half = 0; half < 2; half++)
-        if (mmap(at + half * r->size, r->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
-                 (off_t)offset) == MAP_FAILED)
-            return -errno;
-    return 0;
+    r->bytes = ring_map_twice(fd, r->size, offset, PROT_READ | PROT_WRITE);
+    return r->bytes ? 0 : -errno;
 }
 
 static size_t index_bytes(const struct ring *r)
@@ -100,7 +122,7 @@ int ring_init(struct ring *r, size_t size, size_t block_limit, struct arena *a)
     int error;
 
     *r = (struct ring){.size = round_up(size), .block_limit = block_limit, .arena = a};
-    error = map_twice(r);
+    error = map_bytes(r);
     if (!error)
         error = map_index(r);
     if (error)
@@ -370,14 +392,10 @@ static bool is_sound(const struct ring *r, const struct ring_entry *e)
 static int restore_block(struct ring *r, struct ring_entry *to, const struct ring_entry *from,
                          const char *line)
 {
-    struct ring_block *b = make_block_room(r, from->len) ? ring_block_new(r->arena) : NULL;
+    struct ring_block *b = make_block_room(r, from->len) ? ring_block_copy(r->arena, line, from->len) : NULL;
 
-    if (!b || !(b->bytes = arena_resize(r->arena, NULL, from->len))) {
-        ring_block_unref(b);
+    if (!b)
         return -ENOMEM;
-    }
-    memcpy(b->bytes, line, from->len);
-    b->len = from->len;
     to->block = b;
     if (!r->block_count++)
         r->blocks_from = r->head;

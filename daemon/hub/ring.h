@@ -29,7 +29,9 @@ struct ring_block {
     struct arena *arena; /* that it and its bytes lie in; NULL: plain memory */
 };
 struct arena;
-struct ring_block *ring_block_new(struct arena *a); /* one reference, no bytes; NULL: no memory */
+/* One reference; without bytes, or with a copy of these. NULL: no memory. */
+struct ring_block *ring_block_new(struct arena *a);
+struct ring_block *ring_block_copy(struct arena *a, const char *bytes, size_t len);
 
 struct ring_block *ring_block_ref(struct ring_block *b);
 void ring_block_unref(struct ring_block *b); /* NULL is fine */
@@ -72,6 +74,9 @@ struct ring {
 
 /* size is rounded up to a power of two of at least 64 KiB. 0 or a negative errno. */
 int ring_init(struct ring *r, size_t size, size_t block_limit, struct arena *a);
+
+/* So much of a descriptor, from this offset, twice in a row; prot as in mmap(2). NULL: errno says why. */
+char *ring_map_twice(int fd, size_t size, size_t offset, int prot);
 
 /*
  * For a new ring, in which nothing is yet: all lines of an old one, under the same ordinals; the oldest do

@@ -34,13 +34,9 @@ static int keep_rest(struct subscriber *s, const struct ring *r, const struct ri
         arena_order();
         return 0;
     }
-    b = ring_block_new(r->arena);
-    if (!b || !(b->bytes = arena_resize(r->arena, NULL, e->len - s->offset))) {
-        ring_block_unref(b);
+    b = ring_block_copy(r->arena, ring_line(r, e) + s->offset, e->len - s->offset);
+    if (!b)
         return -ENOMEM;
-    }
-    b->len = e->len - s->offset;
-    memcpy(b->bytes, ring_line(r, e) + s->offset, b->len);
     s->rest_at = 0;
     arena_order();
     s->rest = b;
