@@ -24,6 +24,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,7 @@
 #include <sys/resource.h>
 #include <systemd/sd-event.h>
 #include <time.h>
+#include <unistd.h>
 
 #define SHUTDOWN_MS 5000 /* how long SIGTERM waits for the server's answers */
 #define KEEPING_MS 1000  /* how long the service manager may take, at the end, to take what it is to keep */
@@ -556,9 +558,25 @@ static void hook_arm(struct loop_hook *hook)
 
 /* ---- Start and end ---- */
 
+/*
+ * Why it does not start: to stderr itself, also where that is the journal. Of an entry of a process that ends
+ * at once the journal may not find out any more whose it is; of what comes through stderr it knows.
+ */
+static void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void complain(const char *format, ...)
+{
+    char text[1024];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "%s%s\n", isatty(STDERR_FILENO) ? "" : "<3>", text);
+}
+
 static int fail(const char *what, int error)
 {
-    log_error("%s: %s", what, strerror(-error));
+    complain("%s: %s", what, strerror(-error));
     return error;
 }
 
@@ -635,7 +653,7 @@ static int open_store(struct daemon *d)
     int r = store_new(&d->store, d->loop, &o, hub_storage_listener(d->hub), &seq, &stored, why, sizeof why);
 
     if (r < 0) {
-        log_error("%s", why);
+        complain("%s", why);
         return r;
     }
     d->storage = store_storage(d->store);
@@ -705,9 +723,9 @@ static int open_listener(struct daemon *d)
                 : -ENOENT;
 
     if (r == -EADDRINUSE)
-        log_error("%s: another imd serves this socket", d->options.socket);
+        complain("%s: another imd serves this socket", d->options.socket);
     else if (r == -ENOENT && !d->options.socket)
-        log_error("no place for the socket: set XDG_RUNTIME_DIR or give --socket");
+        complain("no place for the socket: set XDG_RUNTIME_DIR or give --socket");
     else if (r < 0)
         fail(handed_over < 0 ? d->options.socket : "systemd's socket", r);
     return r < 0 ? r : hub_listen(d->hub, d->listener.fd);
@@ -770,7 +788,7 @@ static int run(struct daemon *d)
         return EXIT_FAILURE;
     }
     if (configure_transport(d, d->config, why, sizeof why) < 0) {
-        log_error("%s", why);
+        complain("%s", why);
         return OPTIONS_EXIT_CONFIG;
     }
     r = open_listener(d);
@@ -826,7 +844,7 @@ static int with_config(struct daemon *d)
     if (check)
         fprintf(stderr, "imd: %s\n", error);
     else
-        log_error("%s", error);
+        complain("%s", error);
     return OPTIONS_EXIT_CONFIG;
 }
 
